@@ -1,0 +1,232 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type LinkLaw, netemArgs } from './netem.ts'
+import {
+  checkLabName,
+  type LabPlan,
+  LINK_PREFIX_BITS,
+  type LinkPlan,
+  labOfNamespace,
+  MANAGEMENT_INTERFACE,
+  MANAGEMENT_PREFIX_BITS,
+} from './plan.ts'
+import { kill, namespaceNames, pidsInNamespaces } from './processes.ts'
+import { lastErrorLine, runTool } from './run-tool.ts'
+
+/** The kernel or a tool refused a step of building the network. */
+export class LabError extends Error {
+  override readonly name = 'LabError'
+}
+
+/** What clearing a lab found. */
+export type Cleared = { readonly namespaces: readonly string[]; readonly killedPids: readonly number[] }
+
+const BRIDGE = 'br0'
+/** Tools run at once: building waits for the kernel, not for more processes. */
+const PARALLEL = 4
+const KILL_DEADLINE_MS = 5_000
+
+/** No IPv6 on the lab's interfaces (no neighbour discovery between the frames), where /proc/sys may be written. */
+const CONFIGURE = `
+for which in all default; do echo 1 >/proc/sys/net/ipv6/conf/$which/disable_ipv6; done 2>/dev/null
+exec ip -batch -
+`
+
+/** The namespaces, links and addresses of a running lab. In loopback isolation there is nothing to build. */
+export class LabNetwork {
+  readonly plan: LabPlan
+
+  private constructor(plan: LabPlan) {
+    this.plan = plan
+  }
+
+  /**
+   * Builds the network.
+   * @throws LabError naming the refused step; what was built is taken down again.
+   */
+  static async up(plan: LabPlan): Promise<LabNetwork> {
+    const network = new LabNetwork(plan)
+    if (plan.isolation === 'loopback') return network
+    try {
+      await ipBatch(['ip', '-batch', '-'], createCommands(plan))
+      await inParallel([...configureCommands(plan)], ([namespace, commands]) =>
+        ipBatch(['ip', 'netns', 'exec', namespace, 'sh', '-c', CONFIGURE], commands),
+      )
+    } catch (error) {
+      await network.down()
+      throw error
+    }
+    return network
+  }
+
+  /**
+   * What to put before a command so that it runs in the node's namespace; empty in loopback isolation.
+   * @throws LabError if there is no such node.
+   */
+  execPrefix(nodeId: string): string[] {
+    const node = this.plan.nodes.find(({ id }) => id === nodeId)
+    if (node === undefined) throw new LabError(`there is no node ${nodeId} in lab ${this.plan.lab}`)
+    return inNamespace(node.namespace)
+  }
+
+  /** The same for the hub, which has the management network only. */
+  hubPrefix(): string[] {
+    return inNamespace(this.plan.hub.namespace)
+  }
+
+  /** Applies a law to both directions of a link. See `setLaws`. */
+  setLaw(link: number, law: LinkLaw): Promise<void> {
+    return this.setLaws(new Map([[link, law]]))
+  }
+
+  /**
+   * Applies laws to links, by link number, on the egress of both ends; datagrams on their way keep their delay.
+   * @throws LabError if there is no such link, no namespaces, or the kernel has no netem. RangeError for a bad law.
+   */
+  async setLaws(laws: ReadonlyMap<number, LinkLaw>): Promise<void> {
+    if (this.plan.isolation === 'loopback') throw new LabError('netem needs network namespaces; this lab has none')
+    await inParallel([...lawCommands(this.plan, laws)], ([namespace, commands]) =>
+      ipBatch(['tc', '-netns', namespace, '-batch', '-'], commands),
+    )
+  }
+
+  /** Kills what still runs in the lab's namespaces and deletes them. A second call finds nothing to do. */
+  async down(): Promise<void> {
+    if (this.plan.isolation !== 'loopback') await clearLeftovers(this.plan.lab)
+  }
+}
+
+/**
+ * Kills (SIGKILL) every process in the lab's namespaces and deletes them; veth pairs vanish with them. Loopback labs
+ * leave nothing of the kind.
+ */
+export async function clearLeftovers(lab: string): Promise<Cleared> {
+  checkLabName(lab)
+  const namespaces = namespaceNames().filter((name) => labOfNamespace(name) === lab)
+  const killed = new Set<number>()
+  const deadline = performance.now() + KILL_DEADLINE_MS
+  for (let pids = pidsInNamespaces(namespaces); pids.length > 0; pids = pidsInNamespaces(namespaces)) {
+    if (performance.now() > deadline) throw new LabError(`processes ${pids.join(', ')} of lab ${lab} do not end`)
+    for (const pid of pids) {
+      killed.add(pid)
+      kill(pid)
+    }
+    await sleep(10)
+  }
+  if (namespaces.length > 0) {
+    // -force: one that another run has deleted meanwhile must not keep the rest.
+    await runTool(['ip', '-force', '-batch', '-'], { input: lines(namespaces.map((name) => `netns del ${name}`)) })
+    const left = namespaceNames().filter((name) => labOfNamespace(name) === lab)
+    if (left.length > 0) throw new LabError(`namespaces ${left.join(', ')} could not be deleted`)
+  }
+  return { namespaces, killedPids: [...killed] }
+}
+
+/** `ip` commands that make all namespaces, the bridge and every veth pair, run outside of any of them. */
+export function createCommands(plan: LabPlan): string[] {
+  const hub = needed(plan.hub.namespace)
+  const commands = [hub, ...plan.nodes.map((node) => needed(node.namespace))].map((name) => `netns add ${name}`)
+  commands.push(`link add name ${BRIDGE} netns ${hub} type bridge`)
+  for (const { number, namespace } of plan.nodes) {
+    const port = `name ${hubPort(number)} netns ${hub}`
+    commands.push(`link add name ${MANAGEMENT_INTERFACE} netns ${needed(namespace)} type veth peer ${port}`)
+  }
+  const namespaceOf = namespacesById(plan)
+  for (const { ends } of plan.links) {
+    const [first, second] = ends.map(
+      (end) => `name ${end.interface} address ${end.mac} netns ${namespaceOf.get(end.node)}`,
+    )
+    commands.push(`link add ${first} type veth peer ${second}`)
+  }
+  return commands
+}
+
+/** `ip` commands to run inside each namespace: addresses, neighbours, everything up. */
+export function configureCommands(plan: LabPlan): Map<string, string[]> {
+  const byNamespace = new Map<string, string[]>()
+  byNamespace.set(needed(plan.hub.namespace), [
+    ...interfaceUp(BRIDGE, plan.hub.managementAddress, MANAGEMENT_PREFIX_BITS),
+    ...plan.nodes.map(({ number }) => `link set dev ${hubPort(number)} master ${BRIDGE} up`),
+  ])
+  const commandsOf = new Map<string, string[]>()
+  for (const { id, namespace, managementAddress } of plan.nodes) {
+    const commands = interfaceUp(MANAGEMENT_INTERFACE, managementAddress, MANAGEMENT_PREFIX_BITS)
+    byNamespace.set(needed(namespace), commands)
+    commandsOf.set(id, commands)
+  }
+  for (const { ends } of plan.links) {
+    for (const [mine, peer] of [ends, [ends[1], ends[0]]] as const) {
+      commandsOf
+        .get(mine.node)
+        ?.push(
+          ...interfaceUp(mine.interface, mine.address, LINK_PREFIX_BITS),
+          `neighbour add ${peer.address} lladdr ${peer.mac} dev ${mine.interface} nud permanent`,
+        )
+    }
+  }
+  for (const commands of byNamespace.values()) commands.unshift('link set dev lo up')
+  return byNamespace
+}
+
+/** `tc` commands that put laws on both ends of their links, by namespace. */
+export function lawCommands(plan: LabPlan, laws: ReadonlyMap<number, LinkLaw>): Map<string, string[]> {
+  const namespaceOf = namespacesById(plan)
+  const byNamespace = new Map<string, string[]>()
+  for (const [link, law] of laws) {
+    const args = netemArgs(law).join(' ')
+    for (const end of linkOf(plan, link).ends) {
+      const namespace = needed(namespaceOf.get(end.node))
+      const commands = byNamespace.get(namespace) ?? []
+      commands.push(`qdisc replace dev ${end.interface} root ${args}`)
+      byNamespace.set(namespace, commands)
+    }
+  }
+  return byNamespace
+}
+
+/** What to put before a command so that it runs in a namespace; nothing for no namespace. */
+export function inNamespace(namespace: string | undefined): string[] {
+  return namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]
+}
+
+function linkOf(plan: LabPlan, link: number): LinkPlan {
+  const found = plan.links.find((candidate) => candidate.link === link)
+  if (found === undefined) throw new LabError(`there is no link ${link} in lab ${plan.lab}`)
+  return found
+}
+
+function namespacesById(plan: LabPlan): Map<string, string> {
+  return new Map(plan.nodes.map(({ id, namespace }) => [id, needed(namespace)]))
+}
+
+function hubPort(nodeNumber: number): string {
+  return `n${nodeNumber}`
+}
+
+function interfaceUp(name: string, address: string, prefixBits: number): string[] {
+  return [`address add ${address}/${prefixBits} dev ${name}`, `link set dev ${name} up`]
+}
+
+function needed(namespace: string | undefined): string {
+  if (namespace === undefined) throw new LabError('this lab has no namespaces (loopback isolation)')
+  return namespace
+}
+
+async function ipBatch(command: readonly string[], commands: readonly string[]): Promise<void> {
+  const result = await runTool(command, { input: lines(commands) })
+  if (result.code === 0) return
+  const failed = /Command failed -:(\d+)/.exec(result.stderr)?.[1]
+  const reason = result.stderr.trim().split('\n')[0] || lastErrorLine(result)
+  throw new LabError(`${command.join(' ').split('\n')[0]}: ${commands[Number(failed) - 1] ?? 'batch'}: ${reason}`)
+}
+
+function lines(commands: readonly string[]): string {
+  return commands.map((command) => `${command}\n`).join('')
+}
+
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const left = items.values()
+  const workers = Array.from({ length: PARALLEL }, async () => {
+    for (const item of left) await work(item)
+  })
+  await Promise.all(workers)
+}

@@ -1,0 +1,55 @@
+import type { LinkLaw } from '../../sim/index.ts'
+import type { LinkState } from '../../runtime/contract.ts'
+import type { UdpEnd, WakeLag } from '../../runtime/index.ts'
+
+/** What `q104 run` and a process of the lab tell each other over Node's IPC pipe. Carries no key material. */
+
+export type Role = 'keyserver' | 'grid' | 'master' | 'gateway' | 'rtu' | 'ied'
+
+export type LinkEnd = UdpEnd & {
+  readonly link: number
+  /** 0 when this node is the link's first-named end. */
+  readonly end: 0 | 1
+}
+
+/** Where a process finds another on the management network. */
+export type Address = { readonly host: string; readonly port: number }
+
+/** Files of the lab's certificate authority that a process may read. */
+export type CertificateFiles = { readonly ca: string; readonly cert: string; readonly key: string }
+
+export type ProcessSpec = {
+  readonly id: string
+  readonly role: Role
+  readonly lab: string
+  readonly seed: number
+  readonly eventsFile: string
+  readonly certificates: CertificateFiles
+  readonly keyserver: Address
+  readonly grid: Address
+  readonly redis?: Address
+  /** Configuration of the node (or of the key server or grid) as the plan has it. */
+  readonly config: unknown
+  /** The node's ends of its links; empty for key server and grid. */
+  readonly ends: readonly LinkEnd[]
+  /** By link number: the law this process applies itself because the kernel has no netem. */
+  readonly laws?: Readonly<Record<number, LinkLaw>>
+  /** Where sent datagrams are recorded when no tcpdump can run. */
+  readonly wireFile?: string
+}
+
+export type ToProcess =
+  | { readonly kind: 'init'; readonly spec: ProcessSpec }
+  | { readonly kind: 'go'; readonly epochNs: string; readonly wallMs: number }
+  | { readonly kind: 'law'; readonly link: number; readonly law: LinkLaw }
+  | { readonly kind: 'drain' }
+  | { readonly kind: 'stop' }
+
+export type FromProcess =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'waiting'; readonly for: string }
+  /** From the key server, which runs the model of the QKD links: the run applies it to the link's law. */
+  | { readonly kind: 'linkState'; readonly state: LinkState }
+  | { readonly kind: 'status'; readonly status: Readonly<Record<string, unknown>> }
+  | { readonly kind: 'drained' }
+  | { readonly kind: 'stopped'; readonly lag: WakeLag; readonly counters: Readonly<Record<string, number>> }

@@ -1,0 +1,231 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { LinkState } from '../../runtime/contract.ts'
+import { labClock, type WakeLag } from '../../runtime/index.ts'
+import type { FromProcess, ProcessSpec } from './ipc.ts'
+import { type Ending, LabProcess } from './lab-process.ts'
+import { memoryOfMb } from './memory.ts'
+
+/** A process to start: `spec` is sent to it as its `init`; programs that are not ours have a line that says they are ready. */
+export type Launch = {
+  readonly id: string
+  readonly command: readonly string[]
+  readonly spec?: ProcessSpec
+  readonly readyLine?: RegExp
+}
+
+/** What the lab looked like at one moment, for the terminal. */
+export type Progress = {
+  readonly tS: number
+  /** Last status of each process that gives one. */
+  readonly statusOf: ReadonlyMap<string, Readonly<Record<string, unknown>>>
+  readonly linksDown: readonly number[]
+}
+
+export type LabRunOptions = {
+  readonly launches: readonly Launch[]
+  readonly durationS: number
+  /** Ends the run at once, in order (Ctrl-C). */
+  readonly interrupted: AbortSignal
+  readonly onProgress: (progress: Progress) => void
+  readonly onWaiting: (waiting: readonly string[]) => void
+  readonly onLinkState: (state: LinkState) => void
+  readonly onReady?: (pids: ReadonlyMap<string, number>, startupS: number) => void
+}
+
+/** How the run went, as far as the processes are concerned. */
+export type LabOutcome = {
+  readonly failures: readonly Ending[]
+  readonly interrupted: boolean
+  /** Ids of processes that did not close their books in time. */
+  readonly notDrained: readonly string[]
+  readonly startupS: number
+  readonly processes: number
+  /** Largest resident memory of a process of ours, MB, and whose. */
+  readonly largestMb: { readonly id: string; readonly mb: number }
+  readonly lagOf: ReadonlyMap<string, WakeLag>
+  readonly countersOf: ReadonlyMap<string, Readonly<Record<string, number>>>
+  readonly wallAtStartMs: number
+}
+
+const READY_TIMEOUT_MS = 60_000
+const DRAIN_TIMEOUT_MS = 8_000
+/** Books that changed after a node had drained are reported again within this time. */
+const SETTLE_MS = 1_200
+const STOP_TIMEOUT_MS = 4_000
+const PROGRESS_PERIOD_MS = 1_000
+
+/** Starts the processes of a lab, runs it from start to end, and stops all of them whatever happens. */
+export class LabRun {
+  readonly #options: LabRunOptions
+  readonly #processes = new Map<string, LabProcess>()
+  readonly #ready = new Set<string>()
+  readonly #drained = new Set<string>()
+  readonly #failures: Ending[] = []
+  readonly #statusOf = new Map<string, Readonly<Record<string, unknown>>>()
+  readonly #waitingFor = new Map<string, string>()
+  readonly #linksDown = new Set<number>()
+  readonly #lagOf = new Map<string, WakeLag>()
+  readonly #countersOf = new Map<string, Readonly<Record<string, number>>>()
+  /** Aborted by the first process that ends unasked, and by an interruption. */
+  readonly #over = new AbortController()
+  #largestMb = { id: '', mb: 0 }
+
+  constructor(options: LabRunOptions) {
+    this.#options = options
+    options.interrupted.addEventListener('abort', () => this.#over.abort(), { once: true })
+    if (options.interrupted.aborted) this.#over.abort()
+  }
+
+  async run(): Promise<LabOutcome> {
+    const { launches, durationS, interrupted } = this.#options
+    const beganMs = performance.now()
+    let startupS = 0
+    let wallAtStartMs = 0
+    try {
+      for (const launch of launches) this.#start(launch)
+      await this.#until(() => this.#ready.size === launches.length, READY_TIMEOUT_MS)
+      startupS = (performance.now() - beganMs) / 1000
+      if (!this.#over.signal.aborted && this.#ready.size < launches.length) this.#blameTheSlow()
+      if (!this.#over.signal.aborted) {
+        const epochNs = process.hrtime.bigint()
+        wallAtStartMs = Date.now()
+        this.#tellAll({ kind: 'go', epochNs: String(epochNs), wallMs: wallAtStartMs })
+        this.#options.onReady?.(this.#pids(), startupS)
+        await this.#watch(labClock(epochNs), durationS)
+      }
+      if (!this.#over.signal.aborted) await this.#drain()
+    } finally {
+      await this.#stopAll()
+    }
+    const speaking = launches.filter(({ spec }) => spec !== undefined)
+    return {
+      failures: this.#failures,
+      interrupted: interrupted.aborted,
+      notDrained: speaking.map(({ id }) => id).filter((id) => !this.#drained.has(id)),
+      startupS,
+      processes: launches.length,
+      largestMb: this.#largestMb,
+      lagOf: this.#lagOf,
+      countersOf: this.#countersOf,
+      wallAtStartMs,
+    }
+  }
+
+  /** Hands a message to one process. */
+  tell(id: string, message: Parameters<LabProcess['send']>[0]): void {
+    this.#processes.get(id)?.send(message)
+  }
+
+  #start(launch: Launch): void {
+    const process = new LabProcess({
+      id: launch.id,
+      command: launch.command,
+      ...(launch.readyLine && { readyLine: launch.readyLine }),
+      onMessage: (message, from) => this.#take(message, from.id),
+      onEnd: (ending, asked) => {
+        if (asked) return
+        this.#failures.push(ending)
+        this.#over.abort()
+      },
+    })
+    this.#processes.set(launch.id, process)
+    if (launch.spec !== undefined) process.send({ kind: 'init', spec: launch.spec })
+  }
+
+  #take(message: FromProcess, id: string): void {
+    switch (message.kind) {
+      case 'ready':
+        this.#ready.add(id)
+        this.#waitingFor.delete(id)
+        return
+      case 'waiting':
+        this.#waitingFor.set(id, message.for)
+        return
+      case 'status':
+        this.#statusOf.set(id, message.status)
+        return
+      case 'drained':
+        this.#drained.add(id)
+        return
+      case 'stopped':
+        this.#lagOf.set(id, message.lag)
+        this.#countersOf.set(id, message.counters)
+        return
+      case 'linkState':
+        if (message.state.up) this.#linksDown.delete(message.state.link)
+        else this.#linksDown.add(message.state.link)
+        return this.#options.onLinkState(message.state)
+    }
+  }
+
+  async #watch(nowMs: () => number, durationS: number): Promise<void> {
+    const untilMs = durationS * 1000
+    for (let tickMs = 0; nowMs() < untilMs && !this.#over.signal.aborted; tickMs += PROGRESS_PERIOD_MS) {
+      await this.#pause(Math.min(tickMs + PROGRESS_PERIOD_MS, untilMs) - nowMs())
+      this.#noteMemory()
+      this.#options.onProgress({ tS: nowMs() / 1000, statusOf: this.#statusOf, linksDown: [...this.#linksDown] })
+    }
+  }
+
+  /** Nodes finish what is under way; then those that keep the books of all, the key server and the grid. */
+  async #drain(): Promise<void> {
+    const speaking = this.#options.launches.flatMap(({ spec }) => (spec === undefined ? [] : [spec]))
+    const nodes = speaking.filter(({ ends }) => ends.length > 0).map(({ id }) => id)
+    const servers = speaking.filter(({ ends }) => ends.length === 0).map(({ id }) => id)
+    for (const id of nodes) this.tell(id, { kind: 'drain' })
+    await this.#until(() => nodes.every((id) => this.#drained.has(id)), DRAIN_TIMEOUT_MS)
+    await this.#pause(SETTLE_MS)
+    for (const id of servers) this.tell(id, { kind: 'drain' })
+    await this.#until(() => servers.every((id) => this.#drained.has(id)), DRAIN_TIMEOUT_MS)
+  }
+
+  async #stopAll(): Promise<void> {
+    const all = [...this.#processes.values()]
+    for (const process of all) process.stop()
+    const deadlineMs = performance.now() + STOP_TIMEOUT_MS
+    while (all.some((process) => !process.hasEnded) && performance.now() < deadlineMs) await sleep(20)
+    for (const process of all) process.terminate('SIGKILL')
+    while (all.some((process) => !process.hasEnded)) await sleep(10)
+  }
+
+  #blameTheSlow(): void {
+    for (const { id } of this.#options.launches) {
+      if (this.#ready.has(id)) continue
+      const peer = this.#waitingFor.get(id)
+      const how = `was not ready after ${READY_TIMEOUT_MS / 1000} s${peer === undefined ? '' : `, waits for ${peer}`}`
+      this.#failures.push({ id, how, lastLines: this.#processes.get(id)?.lastLines ?? [] })
+    }
+    this.#over.abort()
+  }
+
+  #tellAll(message: Parameters<LabProcess['send']>[0]): void {
+    for (const process of this.#processes.values()) process.send(message)
+  }
+
+  #pids(): ReadonlyMap<string, number> {
+    return new Map([...this.#processes].flatMap(([id, { pid }]) => (pid === undefined ? [] : [[id, pid]])))
+  }
+
+  #noteMemory(): void {
+    for (const [id, pid] of this.#pids()) {
+      const mb = memoryOfMb(pid)
+      if (mb !== undefined && mb > this.#largestMb.mb) this.#largestMb = { id, mb }
+    }
+  }
+
+  /** Waits until the condition holds, the time is over, or the run is. */
+  async #until(condition: () => boolean, timeoutMs: number): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs
+    let told = performance.now()
+    while (!condition() && !this.#over.signal.aborted && performance.now() < deadlineMs) {
+      await sleep(20)
+      if (performance.now() - told < 5_000) continue
+      told = performance.now()
+      this.#options.onWaiting([...this.#waitingFor].map(([id, peer]) => `${id} waits for ${peer}`))
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    if (ms > 0) await sleep(ms, undefined, { signal: this.#over.signal }).catch(() => {})
+  }
+}

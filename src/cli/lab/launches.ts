@@ -1,0 +1,96 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { LabNetwork, LabPlan as NetPlan } from '../../../netns/index.ts'
+import type { LabPlan, Scenario } from '../../experiment/index.ts'
+import type { LinkLaw } from '../../sim/index.ts'
+import type { GridConfig } from '../process/grid.ts'
+import type { Address, LinkEnd, ProcessSpec } from './ipc.ts'
+import type { Launch } from './lab-run.ts'
+import type { RunFolder } from './run-folder.ts'
+
+/** UDP port of the operational plane. */
+export const Q3P_PORT = 10_104
+/** Processes besides the scenario's nodes, on the management network. */
+export const SERVICES = ['keyserver', 'grid', 'redis'] as const
+
+const PORTS = { keyserver: 10_443, grid: 10_118, redis: 16_379 }
+const MAIN = fileURLToPath(new URL('../main-process.js', import.meta.url))
+/** Small heaps: a lab is many processes, and each does little. */
+const NODE = [process.execPath, '--max-semi-space-size=1', '--max-old-space-size=128', MAIN]
+
+export type LaunchContext = {
+  readonly scenario: Scenario
+  readonly plan: LabPlan
+  readonly net: NetPlan
+  readonly network: LabNetwork
+  readonly folder: RunFolder
+  readonly certificateDir: string
+  readonly tempDir: string
+  /** The nodes apply the links' laws themselves. */
+  readonly impairInTransport: boolean
+  /** The nodes record what they send themselves. */
+  readonly recordWires: boolean
+  readonly redisServer: string | undefined
+}
+
+/** The processes of a lab: Redis, key server, grid, and a process a node. They find each other in whatever order they start. */
+export function launchesOf(context: LaunchContext): readonly Launch[] {
+  const { scenario, plan, net, network, folder, redisServer } = context
+  const address = (id: keyof typeof PORTS): Address => ({ host: hostOf(net, id), port: PORTS[id] })
+  const base = (id: string): Omit<ProcessSpec, 'role' | 'config' | 'ends'> => ({
+    id,
+    lab: net.lab,
+    seed: plan.seed,
+    eventsFile: folder.eventsFile(id),
+    certificates: certificatesOf(context.certificateDir, id),
+    keyserver: address('keyserver'),
+    grid: address('grid'),
+    ...(redisServer !== undefined && { redis: address('redis') }),
+  })
+  const launch = (spec: ProcessSpec): Launch => ({
+    id: spec.id,
+    command: [...network.execPrefix(spec.id), ...NODE],
+    spec,
+  })
+  const gridConfig: GridConfig = { ...plan.grid, case: scenario.grid.case }
+  const laws: Record<number, LinkLaw> = Object.fromEntries(plan.links.map(({ link, law }) => [link, law]))
+  const redis = (server: string): Launch => {
+    const { host, port } = address('redis')
+    const options = ['--bind', host, '--port', String(port), '--save', '', '--appendonly', 'no', '--protected-mode', 'no']
+    const command = [...network.execPrefix('redis'), server, ...options, '--dir', context.tempDir]
+    return { id: 'redis', command, readyLine: /Ready to accept connections/ }
+  }
+  return [
+    ...(redisServer === undefined ? [] : [redis(redisServer)]),
+    launch({ ...base('keyserver'), role: 'keyserver', config: plan.keyserver, ends: [] }),
+    launch({ ...base('grid'), role: 'grid', config: gridConfig, ends: [] }),
+    ...plan.nodes.map(({ id, kind, config }) =>
+      launch({
+        ...base(id),
+        role: kind,
+        config: kind === 'master' ? { master: config, scheduler: plan.scheduler } : config,
+        ends: endsOf(net, id),
+        ...(context.impairInTransport && { laws }),
+        ...(context.recordWires && { wireFile: folder.wireFile(id) }),
+      }),
+    ),
+  ]
+}
+
+function hostOf(net: NetPlan, id: string): string {
+  return net.nodes.find((node) => node.id === id)?.managementAddress ?? ''
+}
+
+function certificatesOf(dir: string, id: string): ProcessSpec['certificates'] {
+  return { ca: join(dir, 'ca.pem'), cert: join(dir, `${id}.pem`), key: join(dir, `${id}.key.pem`) }
+}
+
+function endsOf(net: NetPlan, id: string): readonly LinkEnd[] {
+  return net.links.flatMap(({ link, ends: [first, second] }): readonly LinkEnd[] => {
+    if (first.node === id) {
+      return [{ link, end: 0, localHost: first.address, peerHost: second.address, port: Q3P_PORT }]
+    }
+    if (second.node !== id) return []
+    return [{ link, end: 1, localHost: second.address, peerHost: first.address, port: Q3P_PORT }]
+  })
+}

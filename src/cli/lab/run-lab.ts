@@ -1,0 +1,199 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { stringify } from 'yaml'
+import {
+  acquireLab,
+  Capture,
+  type Detected,
+  hasNetem,
+  LabNetwork,
+  type LabPlan as NetPlan,
+  planLab,
+  startJanitor,
+} from '../../../netns/index.ts'
+import {
+  initialBits,
+  isPoolChannel,
+  type LabPlan,
+  type Metrics,
+  metricsOf,
+  reportHtml,
+  reportText,
+  type Scenario,
+} from '../../experiment/index.ts'
+import { writeLabCa } from '../../keypool/index.ts'
+import { findTool } from '../tools.ts'
+import { type LabOutcome, LabRun } from './lab-run.ts'
+import { launchesOf, Q3P_PORT, SERVICES } from './launches.ts'
+import { type Impairment, LawKeeper } from './law-keeper.ts'
+import { RunFolder } from './run-folder.ts'
+import type { Terminal } from './terminal.ts'
+
+export type RunRequest = {
+  readonly scenario: Scenario
+  readonly plan: LabPlan
+  readonly lab: string
+  readonly detected: Detected
+  readonly out: string
+  /** Removed by the caller; removed by the janitor if we are killed. */
+  readonly tempDir: string
+  readonly terminal: Terminal
+  /** Metrics on stdout instead of the report. */
+  readonly json: boolean
+}
+
+const EXIT = { valid: 0, invalid: 1, interrupted: 130 }
+/** A run in which a node's timer came later than this is not valid: its times are the machine's, not the lab's. */
+const MAX_LAG_MS = 500
+
+/** Runs one lab from empty to empty: network, processes, capture, report. Gives the exit code. */
+export async function runLab(request: RunRequest): Promise<number> {
+  const { plan, lab, detected, terminal } = request
+  const { isolation } = detected
+  const byKernel = isolation !== 'loopback' && (await hasNetem())
+  const impairment: Impairment = byKernel ? 'netem' : 'transport'
+  const whyImpairment = byKernel ? 'kernel netem' : `in the nodes' transport: ${isolation === 'loopback' ? 'loopback' : 'the kernel has no sch_netem'}`
+  terminal.say(`q104 ${version()}: lab ${lab}, isolation ${isolation} (${detected.why}); links impaired ${whyImpairment}`)
+
+  const interrupted = new AbortController()
+  const interrupt = (): void => interrupted.abort()
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt)
+  const lock = await acquireLab(lab)
+  const net = netPlanOf(plan, lab, detected)
+  try {
+    const janitor = await startJanitor(net, lock, request.tempDir)
+    try {
+      return await withNetwork(request, net, impairment, interrupted.signal)
+    } finally {
+      await janitor.dismiss()
+    }
+  } finally {
+    lock.release()
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, interrupt)
+  }
+}
+
+function netPlanOf({ nodes, links }: LabPlan, lab: string, { isolation }: Detected): NetPlan {
+  const services = SERVICES.map((id, index) => ({ id, number: nodes.length + index + 1 }))
+  return planLab({ lab, nodes: [...nodes.map(({ id, number }) => ({ id, number })), ...services], links }, isolation)
+}
+
+async function withNetwork(
+  request: RunRequest,
+  net: NetPlan,
+  impairment: Impairment,
+  interrupted: AbortSignal,
+): Promise<number> {
+  const { scenario, plan, terminal, tempDir } = request
+  const folder = new RunFolder(request.out)
+  folder.write('scenario.yaml', stringify(scenario))
+  const certificateDir = join(tempDir, 'certificates')
+  const ids = [...plan.nodes.map(({ id }) => id), 'keyserver', 'grid']
+  const network = await LabNetwork.up(net)
+  try {
+    await writeLabCa(certificateDir, ids, Date.now())
+    const captureState = plan.outputs.capture ? await Capture.available(net.isolation) : undefined
+    const recordWires = captureState?.available === false
+    if (captureState?.available === false) terminal.say(`capture by the nodes themselves: ${captureState.why}`)
+    const redisServer = findTool('redis-server')
+    if (redisServer === undefined) terminal.say('no redis-server: the state of the key pool is not published on Redis')
+    const capture = captureState?.available
+      ? await Capture.start(net, { port: Q3P_PORT, path: folder.file('capture.pcapng'), section: { userAppl: 'q104' } })
+      : undefined
+    let outcome: LabOutcome
+    try {
+      const launches = launchesOf({
+        scenario,
+        plan,
+        net,
+        network,
+        folder,
+        certificateDir,
+        tempDir,
+        impairInTransport: impairment === 'transport',
+        recordWires,
+        redisServer,
+      })
+      terminal.say(`starting ${launches.length} processes`)
+      const tell: ConstructorParameters<typeof LawKeeper>[1] = (id, link, law) => run.tell(id, { kind: 'law', link, law })
+      const laws = new LawKeeper(plan.links, tell, impairment === 'netem' ? network : undefined)
+      const run = new LabRun({
+        launches,
+        durationS: plan.durationS,
+        interrupted,
+        onProgress: (progress) => terminal.progress(progress, plan.durationS),
+        onWaiting: (waiting) => terminal.say(`still starting: ${waiting.join('; ')}`),
+        onLinkState: (state) => laws.take(state),
+        onReady: (pids, startupS) => terminal.say(`${pids.size} processes up in ${startupS.toFixed(1)} s`),
+      })
+      await laws.begin()
+      outcome = await run.run()
+    } finally {
+      const summary = await capture?.stop()
+      if (summary !== undefined && summary.missedFrames > 0) terminal.warn(`capture missed ${summary.missedFrames} frames`)
+    }
+    if (recordWires) folder.mergeWires((link) => net.links.find((entry) => entry.link === link)?.name ?? `link ${link}`)
+    return report(request, { folder, outcome, impairment })
+  } finally {
+    await network.down()
+  }
+}
+
+type Ended = { readonly folder: RunFolder; readonly outcome: LabOutcome; readonly impairment: Impairment }
+
+function report(request: RunRequest, { folder, outcome, impairment }: Ended): number {
+  const { plan, terminal, detected } = request
+  const metrics = metricsOf(folder.mergeEvents(), {
+    seed: plan.seed,
+    version: version(),
+    impairment,
+    isolation: detected.isolation,
+    isPoolChannel: isPoolChannel(plan),
+    initialBits: initialBits(plan),
+    nodes: plan.nodes.map(({ id }) => id),
+    problems: problemsOf(outcome),
+  })
+  const head = { name: plan.name, durationS: plan.durationS }
+  folder.write('metrics.json', `${JSON.stringify(metrics, null, 2)}\n`)
+  folder.write('report.html', reportHtml(metrics, head))
+  folder.write('report.txt', reportText(metrics, head))
+  folder.removeParts()
+  if (request.json) process.stdout.write(`${JSON.stringify(metrics, null, 2)}\n`)
+  else process.stdout.write(`\n${reportText(metrics, head)}\n${processLines(outcome)}\nfiles: ${folder.path}/\n`)
+  for (const { id, how, lastLines } of outcome.failures) {
+    terminal.warn(`process ${id} ${how}`)
+    for (const line of lastLines) terminal.warn(`  ${id}: ${line}`)
+  }
+  if (outcome.interrupted) return EXIT.interrupted
+  return exitCode(metrics)
+}
+
+function exitCode({ valid }: Metrics): number {
+  return valid ? EXIT.valid : EXIT.invalid
+}
+
+function problemsOf({ failures, interrupted, notDrained, lagOf }: LabOutcome): readonly string[] {
+  const late = [...lagOf].filter(([, { maxMs }]) => maxMs > MAX_LAG_MS)
+  return [
+    ...failures.map(({ id, how }) => `process ${id} ${how}`),
+    ...(interrupted ? ['interrupted'] : []),
+    ...(failures.length === 0 && !interrupted && notDrained.length > 0
+      ? [`not drained in time: ${notDrained.join(', ')}`]
+      : []),
+    ...late.map(([id, { maxMs }]) => `timers of ${id} came up to ${maxMs.toFixed(0)} ms late (limit ${MAX_LAG_MS})`),
+  ]
+}
+
+function processLines({ processes, startupS, largestMb, lagOf }: LabOutcome): string {
+  const lags = [...lagOf].sort(([, a], [, b]) => b.maxMs - a.maxMs)
+  const [latest, lag] = lags[0] ?? ['', { maxMs: 0 }]
+  return [
+    `processes: ${processes} up in ${startupS.toFixed(1)} s, largest ${largestMb.mb.toFixed(0)} MB (${largestMb.id}),`,
+    `latest timer ${lag.maxMs.toFixed(0)} ms late (${latest})`,
+  ].join(' ')
+}
+
+function version(): string {
+  const file = new URL('../../../../package.json', import.meta.url)
+  return String(JSON.parse(readFileSync(file, 'utf8')).version)
+}

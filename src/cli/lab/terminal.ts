@@ -1,0 +1,58 @@
+import type { PoolStatus } from '../../runtime/contract.ts'
+import type { Progress } from './lab-run.ts'
+
+/** Where the run's words go: progress on one line that is written over on a terminal, every fifth second elsewhere. */
+export class Terminal {
+  readonly #out: NodeJS.WriteStream
+  readonly #quiet: boolean
+  #lineOpen = false
+  #lines = 0
+
+  /** @param quiet nothing but warnings: the result goes to stdout as JSON */
+  constructor(out: NodeJS.WriteStream, quiet: boolean) {
+    this.#out = out
+    this.#quiet = quiet
+  }
+
+  say(text: string): void {
+    if (!this.#quiet) this.warn(text)
+  }
+
+  warn(text: string): void {
+    if (this.#lineOpen) this.#out.write('\n')
+    this.#lineOpen = false
+    this.#out.write(`${text}\n`)
+  }
+
+  progress(progress: Progress, durationS: number): void {
+    if (this.#quiet) return
+    const line = progressLine(progress, durationS)
+    if (this.#out.isTTY) {
+      this.#out.write(`\r\x1b[K${line.slice(0, (this.#out.columns ?? 120) - 1)}`)
+      this.#lineOpen = true
+    } else if (this.#lines++ % 5 === 0) {
+      this.#out.write(`${line}\n`)
+    }
+  }
+}
+
+const kbit = (bits: number): string => `${(bits / 1000).toFixed(1)}k`
+
+/** `t 12.0/60 s  keys 70.4k [normal; safe 16k th 32k cap 144k]  df -0.031 Hz  chains OTP 20 AES 0 off 0  tasks 31/33 ok  down: cc-gwA` */
+export function progressLine({ tS, statusOf, linksDown }: Progress, durationS: number): string {
+  const parts = [`t ${tS.toFixed(0).padStart(3)}/${durationS} s`]
+  const pool = statusOf.get('keyserver') as PoolStatus | undefined
+  if (pool !== undefined) {
+    const { books, level, safeBits, thBits, capBits } = pool
+    parts.push(`K ${kbit(books.poolBits)} bit (${level}; safe ${kbit(safeBits)} th ${kbit(thBits)} cap ${kbit(capBits)})`)
+  }
+  const grid = statusOf.get('grid')
+  if (grid !== undefined) parts.push(`df ${Number(grid['deltaFHz']).toFixed(3)} Hz`)
+  const master = statusOf.get('master')
+  if (master !== undefined) {
+    const { chainsOtp, chainsAes, chainsOff, tasksIssued, tasksOk } = master
+    parts.push(`chains OTP ${chainsOtp} AES ${chainsAes} off ${chainsOff}`, `tasks ok ${tasksOk}/${tasksIssued}`)
+  }
+  if (linksDown.length > 0) parts.push(`links down: ${linksDown.join(' ')}`)
+  return parts.join('  ')
+}

@@ -1,0 +1,64 @@
+import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { KeyServerNode, PoolPublisher, serveKeys } from '../../keypool/index.ts'
+import { drive, Recorder } from '../../runtime/index.ts'
+import { LinkModelNode, QkdLink, randomStream } from '../../sim/index.ts'
+import type { PlanKeyServer } from '../../experiment/index.ts'
+import type { RoleHost, RoleRunner } from './process-main.ts'
+
+/** How often the run hears how the stock stands. */
+const STATUS_PERIOD_MS = 500
+
+/** The key server: the QKD links' model fills the pool, gRPC hands key to the two ends of each link, Redis tells the stock. */
+export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<RoleRunner> {
+  const { pool, qkdLinks, initial } = spec.config as PlanKeyServer
+  const [caPem = '', certPem = '', keyPem = ''] = await Promise.all(
+    [spec.certificates.ca, spec.certificates.cert, spec.certificates.key].map((file) => readFile(file, 'utf8')),
+  )
+  const recorder = new Recorder(spec.eventsFile, spec.id)
+  const stopped = new AbortController()
+  const publisher = spec.redis && new PoolPublisher({ ...spec.redis, lab: spec.lab })
+  const node = new KeyServerNode({ ...pool, randomBytes: (n) => randomBytes(n) })
+  const server = await serveKeys({
+    node,
+    ...spec.keyserver,
+    tls: { caPem, certPem, keyPem },
+    nowMs,
+    onStatus: (status) => publisher?.publish(status),
+    onEvent: (event) => recorder.record(event, nowMs()),
+  })
+  const model = new LinkModelNode({
+    links: qkdLinks.map((options) => new QkdLink(options, randomStream(spec.seed, `qkd ${options.link}`))),
+  })
+  const driven = drive(model, {
+    nowMs,
+    signal: stopped.signal,
+    carryOut(effect) {
+      server.feed(effect)
+      if (effect.kind === 'linkState') tell({ kind: 'linkState', state: effect.state })
+    },
+  })
+
+  let statusTimer: NodeJS.Timeout | undefined
+  return {
+    go(wallMs) {
+      server.feed({ kind: 'start' })
+      for (const { link, bits } of initial) server.feed({ kind: 'generated', link, bits })
+      driven.feed({ kind: 'start', wallMs })
+      statusTimer = setInterval(() => tell({ kind: 'status', status: node.status(nowMs()) }), STATUS_PERIOD_MS)
+    },
+    drain() {
+      driven.feed({ kind: 'drain' })
+      server.feed({ kind: 'drain' })
+      tell({ kind: 'drained' })
+    },
+    async stop() {
+      clearInterval(statusTimer)
+      stopped.abort()
+      server.close()
+      publisher?.close()
+      await recorder.close()
+      return { lag: driven.lag(), counters: {} }
+    },
+  }
+}

@@ -1,0 +1,127 @@
+import { readFile } from 'node:fs/promises'
+import { KeyClient } from '../../keypool/index.ts'
+import type { LabNode, NodeEffect, NodeInput } from '../../runtime/contract.ts'
+import { drive, Recorder, UdpLink } from '../../runtime/index.ts'
+import { Impairment, type LinkLaw, randomStream } from '../../sim/index.ts'
+import type { ProcessSpec } from '../lab/ipc.ts'
+import { GridClient } from './grid-client.ts'
+import { createLabNode } from './node-of-role.ts'
+import type { RoleHost, RoleRunner } from './process-main.ts'
+import { WireRecorder } from './wire-recorder.ts'
+
+/** How often the master tells the run what the terminal shows. */
+const STATUS_PERIOD_MS = 500
+
+async function keyClientOf(spec: ProcessSpec, waiting: (peer: string) => void): Promise<KeyClient> {
+  const serverName = 'keyserver'
+  const { ca, cert, key } = spec.certificates
+  const [caPem, certPem, keyPem] = await Promise.all([ca, cert, key].map((file) => readFile(file, 'utf8')))
+  const client = new KeyClient({
+    address: `${spec.keyserver.host}:${spec.keyserver.port}`,
+    serverName,
+    caPem: caPem ?? '',
+    certPem: certPem ?? '',
+    keyPem: keyPem ?? '',
+    nodeId: spec.id,
+    links: spec.ends.map(({ link }) => link),
+  })
+  client.onWaiting((wait) => {
+    if (wait !== undefined) waiting(serverName)
+  })
+  return client
+}
+
+/** Runs master, gateway, RTU or IED on real sockets: its links on UDP, its keys over gRPC, the grid over TCP. */
+export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
+  const { spec, nowMs, tell } = host
+  const stopped = new AbortController()
+  const recorder = new Recorder(spec.eventsFile, spec.id)
+  const wire = spec.wireFile === undefined ? undefined : new WireRecorder(spec.wireFile)
+  const waiting = (peer: string): void => tell({ kind: 'waiting', for: peer })
+
+  const impairments = new Map<number, Impairment>()
+  const links = new Map<number, UdpLink>()
+  let feed: (input: NodeInput) => void = () => {}
+
+  for (const end of spec.ends) {
+    const law = spec.laws?.[end.link]
+    const impairment = law && new Impairment(law, randomStream(spec.seed, `law ${end.link} ${end.end}`))
+    if (impairment !== undefined) impairments.set(end.link, impairment)
+    const link = new UdpLink({
+      end,
+      nowMs,
+      ...(impairment && { law: (now: number, sizeBytes: number) => impairment.schedule(now, sizeBytes) }),
+      ...(wire && { onWire: (bytes: Uint8Array) => wire.record(end, bytes) }),
+      onDatagram: (bytes) => feed({ kind: 'datagram', link: end.link, bytes }),
+    })
+    links.set(end.link, link)
+  }
+
+  const keys = await keyClientOf(spec, waiting)
+  const grid = spec.role === 'ied' ? new GridClient(spec.grid, waiting) : undefined
+  const node: LabNode & { status?: () => Readonly<Record<string, unknown>> } = await createLabNode(spec)
+
+  const carryOut = (effect: NodeEffect, atMs: number): void => {
+    switch (effect.kind) {
+      case 'send':
+        return links.get(effect.link)?.send(effect.bytes)
+      case 'fetchKeys':
+        return keys.fetch(effect.channel, effect.upToSlot)
+      case 'books':
+        recorder.record({ name: 'books', ...effect.books }, atMs)
+        if (effect.books.side === 'sender') keys.report(effect.books)
+        return
+      case 'grid':
+        return grid?.request(effect.request)
+      case 'event':
+        recorder.record(effect.event, atMs)
+        // A node gives its counters when its links are closed: nothing more will come from it.
+        if (effect.event.name === 'counters') tell({ kind: 'drained' })
+    }
+  }
+  const driven = drive(node, { nowMs, carryOut, signal: stopped.signal })
+
+  // What comes in before the run begins waits for `start`, which is every node's first input.
+  const early: NodeInput[] = []
+  feed = (input) => void early.push(input)
+  keys.onBlock((block) => feed({ kind: 'keyBlock', block }))
+  if (spec.role === 'master') keys.onStatus((status) => feed({ kind: 'pool', status }))
+  grid?.onMessage((message) => feed({ kind: 'grid', message }))
+
+  await Promise.all([...links.values()].map((link) => link.open()))
+  await Promise.all([keys.ready, grid?.ready])
+
+  let statusTimer: NodeJS.Timeout | undefined
+  return {
+    go(wallMs) {
+      driven.feed({ kind: 'start', wallMs })
+      feed = driven.feed
+      for (const input of early.splice(0)) feed(input)
+      if (node.status === undefined) return
+      statusTimer = setInterval(() => tell({ kind: 'status', status: node.status?.() ?? {} }), STATUS_PERIOD_MS)
+    },
+    law(link, law: LinkLaw) {
+      const impairment = impairments.get(link)
+      if (impairment !== undefined) impairment.law = law
+    },
+    drain() {
+      driven.feed({ kind: 'drain' })
+    },
+    async stop() {
+      clearInterval(statusTimer)
+      const counters = { datagramsSent: 0, datagramsReceived: 0, lostByLaw: 0, refused: 0 }
+      for (const link of links.values()) {
+        counters.datagramsSent += link.counters.sent
+        counters.datagramsReceived += link.counters.received
+        counters.lostByLaw += link.counters.lostByLaw
+        counters.refused += link.counters.refused
+      }
+      stopped.abort()
+      for (const link of links.values()) link.close()
+      grid?.close()
+      await keys.close()
+      await Promise.all([recorder.close(), wire?.close()])
+      return { lag: driven.lag(), counters }
+    },
+  }
+}

@@ -1,0 +1,31 @@
+import type { GatewayConfig } from '../../gateway/index.ts'
+import type { IedConfig } from '../../ied/index.ts'
+import type { MasterConfig } from '../../master/index.ts'
+import { cryptoReady } from '../../protocol/index.ts'
+import type { RtuConfig } from '../../rtu/index.ts'
+import type { LabNode } from '../../runtime/contract.ts'
+import type { LabPlan } from '../../experiment/index.ts'
+import type { ProcessSpec } from '../lab/ipc.ts'
+
+/** The master's configuration and what its policy is made from. */
+export type MasterProcessConfig = { readonly master: MasterConfig; readonly scheduler: LabPlan['scheduler'] }
+
+/** The node of a process, from its role and the plan's configuration. Loads only what the role needs. */
+export async function createLabNode({ id, role, config, seed }: ProcessSpec): Promise<LabNode> {
+  await cryptoReady
+  switch (role) {
+    case 'master': {
+      const { labNodeOf } = await import('../../experiment/index.ts')
+      const { master, scheduler } = config as MasterProcessConfig
+      return labNodeOf({ id, number: 1, kind: 'master', config: master }, { scheduler }, seed)
+    }
+    case 'gateway':
+      return new (await import('../../gateway/index.ts')).Gateway(config as GatewayConfig)
+    case 'rtu':
+      return new (await import('../../rtu/index.ts')).Rtu(config as RtuConfig)
+    case 'ied':
+      return new (await import('../../ied/index.ts')).Ied(config as IedConfig)
+    default:
+      throw new Error(`${id}: ${role} is no node`)
+  }
+}

@@ -1,0 +1,87 @@
+/** The chains of a plan: those the scenario lists, or one for each shedding IED, AGC unit and set-point unit. */
+import type { MasterChain } from '../master/index.ts'
+import { chain } from '../scheduler/index.ts'
+import { caseFacts } from './case-facts.ts'
+import { IOA_BASE } from './plan-types.ts'
+import type { Ways } from './routes.ts'
+import type { Scenario, ScenarioChain, ScenarioIed } from './scenario-schema.ts'
+
+type TaskType = ScenarioChain['taskType']
+
+/** Shedding before AGC before set-points, unless the scenario says otherwise. */
+const PRIORITY: Readonly<Record<TaskType, number>> = { shedding: 0, agc: 1, setpoint: 2 }
+/** C_SC_NA_1 and C_SE_NC_1 with all headers. */
+const APDU_BYTES: Readonly<Record<TaskType, number>> = { shedding: 16, agc: 20, setpoint: 20 }
+/** A command, its confirmation and its termination. */
+const MESSAGES_A_COMMAND = 3
+
+export type PlannedChain = MasterChain & { readonly taskType: TaskType; readonly bus: number }
+
+/** The common address of every RTU. */
+export function casOf(scenario: Scenario): ReadonlyMap<string, number> {
+  return new Map(scenario.topology.nodes.rtus.map(({ id, ca }, index) => [id, ca ?? index + 1]))
+}
+
+/** All chains, with the point each one's commands go to. */
+export function chainsOf(scenario: Scenario, ways: Ways): readonly PlannedChain[] {
+  const cas = casOf(scenario)
+  const { master, ieds } = scenario.topology.nodes
+  const entries = scenario.chains === 'auto' ? automatic(scenario, ways) : scenario.chains
+  return entries.flatMap((entry) => {
+    const ied = ieds.find(({ id }) => id === entry.path.at(-1))
+    if (ied === undefined) return []
+    const { taskType } = entry
+    const terms = termsOf(scenario, taskType)
+    const made = chain({
+      id: entry.id,
+      taskType,
+      priority: entry.priority ?? PRIORITY[taskType],
+      requiredSuite: entry.requiredSuite ?? terms.requiredSuite,
+      allowedSuites: [...new Set([entry.requiredSuite ?? terms.requiredSuite, ...entry.allowedSuites])],
+      paths: [entry.path, ...entry.alternatives],
+      deadlineMs: terms.deadlineS * 1000,
+      ratePerS: MESSAGES_A_COMMAND * terms.ratePerS,
+      apduBytes: APDU_BYTES[taskType],
+    })
+    const base = taskType === 'shedding' ? IOA_BASE.shed : IOA_BASE.setpoint
+    const target = { ca: cas.get(ied.rtu) ?? 0, ioa: base + ied.bus }
+    return made.paths[0]?.[0] === master.id ? [{ chain: made, target, taskType, bus: ied.bus }] : []
+  })
+}
+
+function automatic(scenario: Scenario, ways: Ways): readonly ScenarioChain[] {
+  const { master, ieds } = scenario.topology.nodes
+  return ieds.flatMap((ied) => {
+    const taskType = taskOf(scenario, ied)
+    const [path, ...alternatives] = ways.paths(master.id, ied.rtu, ied.id)
+    if (taskType === undefined || path === undefined) return []
+    const entry = {
+      id: `${taskType}-${ied.bus}`,
+      taskType,
+      path: [...path],
+      alternatives: alternatives.map((way) => [...way]),
+    }
+    return [{ ...entry, allowedSuites: ['otp' as const, 'aes' as const] }]
+  })
+}
+
+/** What a chain to this IED is for; undefined if no task needs one. */
+function taskOf({ tasks, grid }: Scenario, ied: ScenarioIed): TaskType | undefined {
+  if (ied.kind === 'load') return 'shedding'
+  if (tasks.agc.units.includes(ied.bus)) return 'agc'
+  const { units } = tasks.setpoints
+  if (units !== 'others') return units.includes(ied.bus) ? 'setpoint' : undefined
+  return caseFacts(grid.case).buses.get(ied.bus)?.governor === true ? 'setpoint' : undefined
+}
+
+function termsOf({ tasks }: Scenario, taskType: TaskType) {
+  switch (taskType) {
+    // Shedding is so rare that it does not count in the expected demand.
+    case 'shedding':
+      return { ...tasks.shedding, ratePerS: 0 }
+    case 'agc':
+      return { ...tasks.agc, ratePerS: 1 / tasks.agc.periodS }
+    case 'setpoint':
+      return tasks.setpoints
+  }
+}

@@ -1,0 +1,60 @@
+/** The plan of a lab: all that its processes, or its virtual world, need. Plain data that survives JSON. */
+import type { GatewayConfig } from '../gateway/index.ts'
+import type { GridNodeOptions } from '../grid/index.ts'
+import type { IedConfig } from '../ied/index.ts'
+import type { KeyServerOptions } from '../keypool/pure.ts'
+import type { MasterConfig } from '../master/index.ts'
+import type { RtuConfig } from '../rtu/index.ts'
+import type { LinkLaw, QkdLinkOptions } from '../sim/index.ts'
+import type { Scenario } from './scenario-schema.ts'
+
+/** A node of the lab. `number` counts from 1 in the order master, gateways, RTUs, IEDs: its place in address plans. */
+export type PlanNode = { readonly id: string; readonly number: number } & (
+  | { readonly kind: 'master'; readonly config: MasterConfig }
+  | { readonly kind: 'gateway'; readonly config: GatewayConfig }
+  | { readonly kind: 'rtu'; readonly config: RtuConfig }
+  | { readonly kind: 'ied'; readonly config: IedConfig }
+)
+
+/** A link of the lab. `ends[0]` is nearer to the centre: the controlling station, end 0. */
+export type PlanLink = {
+  readonly link: number
+  readonly id: string
+  readonly ends: readonly [string, string]
+  readonly lengthKm: number
+  readonly keys: 'pool' | 'local'
+  /** What the link does to a datagram while it is up and its delay is the mean one. */
+  readonly law: LinkLaw
+}
+
+/** The key server and the QKD links it hosts. */
+export type PlanKeyServer = {
+  readonly pool: Omit<KeyServerOptions, 'randomBytes'>
+  readonly qkdLinks: readonly QkdLinkOptions[]
+  /** Key each link has made before the run; to be handed to the pool as generated at its start, bits. */
+  readonly initial: readonly { readonly link: number; readonly bits: number }[]
+}
+
+export type LabPlan = {
+  readonly name: string
+  readonly seed: number
+  readonly durationS: number
+  /** Time after the end in which what is under way may finish. */
+  readonly drainS: number
+  readonly nodes: readonly PlanNode[]
+  readonly links: readonly PlanLink[]
+  readonly keyserver: PlanKeyServer
+  readonly grid: GridNodeOptions
+  readonly scheduler: Scenario['scheduler'] & { /** Messages under one AES key. */ readonly messagesPerRekey: number }
+  readonly outputs: Scenario['outputs']
+}
+
+/** Information object addresses of an IED: a thousand a kind of point, and the bus number. */
+export const IOA_BASE = {
+  breaker: 1_000,
+  frequency: 2_000,
+  voltage: 3_000,
+  power: 4_000,
+  shed: 5_000,
+  setpoint: 6_000,
+} as const

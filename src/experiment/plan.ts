@@ -1,0 +1,130 @@
+/** From a scenario to the plan of a lab: addresses, links, routes and the configuration of every process. */
+import { gridCase } from '../grid/index.ts'
+import { LINK_DEFAULTS, type SecureLinkOptions } from '../protocol/index.ts'
+import { DEVICE_DELAY_MS, PROPAGATION_MS_PER_KM } from '../sim/index.ts'
+import { casOf, chainsOf } from './plan-chains.ts'
+import { keyServerOf } from './plan-keys.ts'
+import { gatewayConfig, iedConfig, masterConfig, rtuConfig } from './plan-nodes.ts'
+import type { LabPlan, PlanLink, PlanNode } from './plan-types.ts'
+import { oriented, Ways } from './routes.ts'
+import type { Scenario } from './scenario-schema.ts'
+import { linksOf, nodesOf, type TopologyLink } from './topology.ts'
+
+/** Slots of a key stream are 4 bytes. */
+const SLOT_BITS = 32
+
+export type PlanOptions = {
+  /** Epoch of the links' sessions, 1..2^52, larger at each run that keeps key of an earlier one: wall time in ms will do. */
+  readonly epoch?: number
+}
+
+/** What the builders of the nodes' configurations share. */
+export type Draft = {
+  readonly scenario: Scenario
+  readonly links: readonly PlanLink[]
+  readonly ways: Ways
+  readonly cas: ReadonlyMap<string, number>
+  readonly chains: ReturnType<typeof chainsOf>
+  /** Number of the link between two nodes. */
+  readonly linkOf: (a: string, b: string) => number
+  /** Options of a node's end of its link to a neighbour. */
+  readonly endOf: (node: string, neighbour: string) => SecureLinkOptions
+}
+
+/** The plan of a scenario that `parseScenario` gave. */
+export function planOf(scenario: Scenario, { epoch = 1 }: PlanOptions = {}): LabPlan {
+  const nodes = nodesOf(scenario)
+  const { master } = scenario.topology.nodes
+  const topologyLinks = oriented(linksOf(scenario), master.id)
+  const links = topologyLinks.map((link, number) => linkOfPlan(scenario, link, number))
+  const ways = new Ways(topologyLinks, new Map(nodes.map(({ id, kind }) => [id, kind])))
+  const between = new Map(
+    links.flatMap(
+      (link) =>
+        [
+          [link.ends.join(' '), link],
+          [link.ends.toReversed().join(' '), link],
+        ] as const,
+    ),
+  )
+  const planLink = (a: string, b: string): PlanLink => {
+    const link = between.get(`${a} ${b}`)
+    if (link === undefined) throw new RangeError(`no link between ${a} and ${b}`)
+    return link
+  }
+  const draft: Draft = {
+    scenario,
+    links,
+    ways,
+    cas: casOf(scenario),
+    chains: chainsOf(scenario, ways),
+    linkOf: (a, b) => planLink(a, b).link,
+    endOf: (node, neighbour) => {
+      const { link, ends } = planLink(node, neighbour)
+      return { ...linkOptions(scenario), link, end: ends[0] === node ? 0 : 1, epoch }
+    },
+  }
+  const { name, seed, durationS, grid, scheduler, outputs } = scenario
+  return {
+    name,
+    seed,
+    durationS,
+    drainS: outputs.drainS,
+    nodes: nodes.map(({ id }, index) => ({ id, number: index + 1, ...nodeConfig(draft, id) })),
+    links,
+    keyserver: keyServerOf(scenario, links),
+    grid: {
+      case: gridCase(grid.case),
+      model: grid.model,
+      disturbances: grid.disturbances.map(({ atS, ...disturbance }) => ({ ...disturbance, atMs: atS * 1000 })),
+    },
+    scheduler: { ...scheduler, messagesPerRekey: scenario.keys.aesMaxMessages },
+    outputs,
+  }
+}
+
+/** Whether a channel draws on the pool: its link is not one with keys of its own. */
+export function isPoolChannel(plan: LabPlan): (channel: number) => boolean {
+  const pool = new Set(plan.links.filter(({ keys }) => keys === 'pool').map(({ link }) => link))
+  return (channel) => pool.has(Math.floor(channel / 2))
+}
+
+/** Key handed to the pool before the run, bits. */
+export function initialBits(plan: LabPlan): number {
+  return plan.keyserver.initial.reduce((sum, { bits }) => sum + bits, 0)
+}
+
+type NodePart = PlanNode extends infer Part ? (Part extends PlanNode ? Omit<Part, 'id' | 'number'> : never) : never
+
+function nodeConfig(draft: Draft, id: string): NodePart {
+  const { gateways, rtus, ieds } = draft.scenario.topology.nodes
+  if (gateways.some((gateway) => gateway.id === id)) return { kind: 'gateway', config: gatewayConfig(draft, id) }
+  if (rtus.some((rtu) => rtu.id === id)) return { kind: 'rtu', config: rtuConfig(draft, id) }
+  const ied = ieds.find((entry) => entry.id === id)
+  return ied === undefined
+    ? { kind: 'master', config: masterConfig(draft) }
+    : { kind: 'ied', config: iedConfig(draft, ied) }
+}
+
+function linkOfPlan(scenario: Scenario, { id, ends, spec }: TopologyLink, link: number): PlanLink {
+  const { stationLink, linkDefaults } = scenario.topology
+  const { lengthKm, keys, delayMs } = spec ?? stationLink
+  const law = {
+    delayMs: delayMs ?? lengthKm * PROPAGATION_MS_PER_KM + DEVICE_DELAY_MS,
+    jitterMs: spec?.jitterMs ?? linkDefaults.jitterMs,
+    jitter: 'normal' as const,
+    lossRatio: spec?.lossRatio ?? linkDefaults.lossRatio,
+    outage: false,
+  }
+  return { link, id, ends, lengthKm, keys, law }
+}
+
+function linkOptions({ keys }: Scenario): Omit<SecureLinkOptions, 'link' | 'end' | 'epoch'> {
+  return {
+    ...LINK_DEFAULTS,
+    aesMaxMessages: keys.aesMaxMessages,
+    aesMaxMs: keys.aesMaxS * 1000,
+    lowWaterSlots: Math.ceil(keys.buffer.lowBits / SLOT_BITS),
+    highWaterSlots: Math.ceil(keys.buffer.highBits / SLOT_BITS),
+  }
+}

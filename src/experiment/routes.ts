@@ -1,0 +1,43 @@
+/** Ways through the topology: which way round a link runs, and what each relay prefers towards centre and stations. */
+import { hopsFrom, type NodeKind, neighboursOf, type TopologyLink, walks } from './topology.ts'
+
+/** Most ways a chain or a route may choose from, and the longest of them. */
+const MAX_WAYS = 8
+const MAX_HOPS = 15
+
+/** Links whose first end is the one nearer to the centre (fewer hops; between equals, the one the file names first). */
+export function oriented(links: readonly TopologyLink[], master: string): readonly TopologyLink[] {
+  const hops = hopsFrom(master, neighboursOf(links), () => true)
+  const far = (id: string) => hops.get(id) ?? Number.POSITIVE_INFINITY
+  return links.map((link) => {
+    const [a, b] = link.ends
+    return far(b) < far(a) ? { ...link, ends: [b, a] as const } : link
+  })
+}
+
+/** The ways between nodes of one lab. */
+export class Ways {
+  readonly #neighbours: ReadonlyMap<string, readonly string[]>
+  readonly #kinds: ReadonlyMap<string, NodeKind>
+
+  constructor(links: readonly TopologyLink[], kinds: ReadonlyMap<string, NodeKind>) {
+    this.#neighbours = neighboursOf(links)
+    this.#kinds = kinds
+  }
+
+  /** Paths from the centre through gateways to a station, shortest first, and on to `ied` where one is named. */
+  paths(master: string, rtu: string, ied?: string): readonly (readonly string[])[] {
+    const found = this.#walks(master, rtu)
+    return ied === undefined ? found : found.map((path) => [...path, ied])
+  }
+
+  /** Neighbours by which a node reaches another through gateways, the one on the shortest way first. */
+  nextHops(from: string, to: string): readonly string[] {
+    return [...new Set(this.#walks(from, to).flatMap((walk) => walk[1] ?? []))]
+  }
+
+  #walks(from: string, to: string): readonly (readonly string[])[] {
+    const through = (id: string) => this.#kinds.get(id) === 'gateway'
+    return walks({ from, to, neighbours: this.#neighbours, through, maxWalks: MAX_WAYS, maxHops: MAX_HOPS })
+  }
+}

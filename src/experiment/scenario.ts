@@ -1,0 +1,43 @@
+/** Reads a scenario file: YAML, schema and checks, with every problem told at once. */
+
+import { checkScenario } from './scenario-check.ts'
+import { type Finding, findingsOf, mended } from './scenario-issues.ts'
+import { type Scenario, ScenarioSchema } from './scenario-schema.ts'
+import { type Path, ScenarioError, ScenarioSource } from './scenario-source.ts'
+
+/**
+ * A scenario with all its defaults.
+ *
+ * @param text The file's content, YAML 1.2.
+ * @param fileName As problems shall name it.
+ * @throws ScenarioError with every problem, one a line, in the order of the file.
+ */
+export function parseScenario(text: string, fileName: string): Scenario {
+  const source = new ScenarioSource(text, fileName)
+  const findings: Finding[] = []
+  let value = source.value
+  let parsed = ScenarioSchema.safeParse(value)
+  // The checks behind the schema see a mended copy, so that one misspelt key does not hide the other problems. What only
+  // comes to light through the mending is not the author's problem and not told.
+  for (let round = 0; !parsed.success && round < MAX_MENDING_ROUNDS; round += 1) {
+    const found = findingsOf(parsed.error.issues, value)
+    if (round === 0) findings.push(...found)
+    value = mended(value, found)
+    parsed = ScenarioSchema.safeParse(value)
+  }
+  const told = findings.map(({ problem }) => problem.path)
+  const checked = (parsed.success ? checkScenario(parsed.data) : []).filter(
+    ({ path, because = [] }) => !told.some((wrong) => [path, ...because].some((other) => isAt(other, wrong))),
+  )
+  const problems = [...source.duplicates, ...findings.map(({ problem }) => problem), ...checked]
+  if (problems.length === 0 && parsed.success) return parsed.data
+  const sorted = problems.toSorted((a, b) => source.offsetOf(a) - source.offsetOf(b))
+  throw new ScenarioError(sorted.map((problem) => source.report(problem)))
+}
+
+const MAX_MENDING_ROUNDS = 4
+
+/** Whether a path is the other or leads into it. */
+function isAt(path: Path, wrong: Path): boolean {
+  return wrong.every((step, index) => path[index] === step)
+}

@@ -1,0 +1,148 @@
+/** A plan in virtual time: the nodes of the lab, the same as on sockets, in a simulated world. */
+import { Gateway } from '../gateway/index.ts'
+import { GridNode } from '../grid/index.ts'
+import { Ied } from '../ied/index.ts'
+import { KeyServerNode } from '../keypool/pure.ts'
+import { Master } from '../master/index.ts'
+import { Rtu } from '../rtu/index.ts'
+import type { LabNode, Node, NodeEffect, NodeInput, Wake } from '../runtime/contract.ts'
+import { GreedyPolicy, type Policy, StaticPolicy } from '../scheduler/index.ts'
+import {
+  type LinkModelEffect,
+  type LinkModelInput,
+  LinkModelNode,
+  QkdLink,
+  randomStream,
+  World,
+  type WorldOptions,
+} from '../sim/index.ts'
+import { type Metrics, metricsOf } from './metrics.ts'
+import { initialBits, isPoolChannel } from './plan.ts'
+import type { LabPlan, PlanKeyServer, PlanNode } from './plan-types.ts'
+import type { LabRecord } from './records.ts'
+
+/** Time for the last books to reach the key server after the nodes have closed theirs, ms. */
+const SETTLE_MS = 1_500
+/** Nodes close their links within this time after they were told to drain, whatever happens, ms. */
+const CLOSE_MS = 8_000
+
+/** The policy that a plan's scheduler names. */
+export function policyOf({ scheduler }: Pick<LabPlan, 'scheduler'>): Policy {
+  if (scheduler.policy === 'static') return new StaticPolicy()
+  const { horizonS, dwellS, protectedPriority, messagesPerRekey } = scheduler
+  return new GreedyPolicy({ horizonS, minDwellMs: dwellS * 1000, protectedPriority, messagesPerRekey })
+}
+
+/** The state machine of a node. `seed` draws the master's set-points. */
+export function labNodeOf(node: PlanNode, plan: Pick<LabPlan, 'scheduler'>, seed: number): LabNode {
+  switch (node.kind) {
+    case 'master': {
+      const random = randomStream(seed, `tasks ${node.id}`)
+      return new Master(node.config, { policy: policyOf(plan), random: () => random.uniform() })
+    }
+    case 'gateway':
+      return new Gateway(node.config)
+    case 'rtu':
+      return new Rtu(node.config)
+    case 'ied':
+      return new Ied(node.config)
+  }
+}
+
+/** A lab in virtual time, and what its recorder would have written. */
+export class LabWorld {
+  readonly world: World
+  readonly records: LabRecord[] = []
+  readonly #plan: LabPlan
+  readonly #seed: number
+
+  constructor(plan: LabPlan, seed: number, options: Pick<WorldOptions, 'faults' | 'onDatagram'> = {}) {
+    this.#plan = plan
+    this.#seed = seed
+    const keys = randomStream(seed, 'keys')
+    const { pool, qkdLinks, initial } = plan.keyserver
+    const links = qkdLinks.map((link) => new QkdLink(link, randomStream(seed, `qkd ${link.link}`)))
+    this.world = new World({
+      seed,
+      nodes: new Map(plan.nodes.map((node) => [node.id, new BookRecorder(labNodeOf(node, plan, seed))])),
+      links: plan.links.map(({ link, ends, law }) => ({ link, ends, law })),
+      keyServer: new KeyServerNode({ ...pool, randomBytes: (n) => keys.bytes(n) }),
+      grid: new GridNode(plan.grid),
+      linkModel: new StockedLinkModel(new LinkModelNode({ links }), initial),
+      statusTo: plan.nodes.filter(({ kind }) => kind === 'master').map(({ id }) => id),
+      onEvent: (event) => void this.records.push(event),
+      ...options,
+    })
+  }
+
+  /** Runs from start to end, drains, and gives the records. */
+  run(): readonly LabRecord[] {
+    this.world.runUntil(this.#plan.durationS * 1000)
+    this.world.drain(this.#plan.drainS * 1000 + CLOSE_MS + SETTLE_MS)
+    // Once more, so that the key server records the pool with the nodes' last books in it.
+    this.world.drain(SETTLE_MS)
+    return this.records
+  }
+
+  /** Metrics of the records so far. */
+  metrics(version: string): Metrics {
+    return metricsOf(this.records, {
+      seed: this.#seed,
+      version,
+      impairment: 'virtual',
+      isolation: 'virtual',
+      isPoolChannel: isPoolChannel(this.#plan),
+      initialBits: initialBits(this.#plan),
+      durationS: this.#plan.durationS,
+      nodes: this.#plan.nodes.map(({ id }) => id),
+    })
+  }
+}
+
+/** The world of a plan. `cryptoReady` of protocol must have resolved. The same plan and seed give the same records. */
+export function worldOf(plan: LabPlan, seed: number = plan.seed): LabWorld {
+  return new LabWorld(plan, seed)
+}
+
+/** Writes the books of a node's key streams into the record, as the process of a live node does. */
+class BookRecorder implements LabNode {
+  readonly #node: LabNode
+
+  constructor(node: LabNode) {
+    this.#node = node
+  }
+
+  get wakeAtMs(): number | undefined {
+    return this.#node.wakeAtMs
+  }
+
+  handle(input: NodeInput | Wake, nowMs: number): readonly NodeEffect[] {
+    return this.#node.handle(input, nowMs).flatMap(withBooksEvent)
+  }
+}
+
+function withBooksEvent(effect: NodeEffect): readonly NodeEffect[] {
+  if (effect.kind !== 'books') return [effect]
+  return [effect, { kind: 'event', event: { name: 'books', ...effect.books } }]
+}
+
+/** Link models that hand over, at their start, the key they have made before. */
+class StockedLinkModel implements Node<LinkModelInput, LinkModelEffect> {
+  readonly #model: LinkModelNode
+  readonly #initial: PlanKeyServer['initial']
+
+  constructor(model: LinkModelNode, initial: PlanKeyServer['initial']) {
+    this.#model = model
+    this.#initial = initial
+  }
+
+  get wakeAtMs(): number | undefined {
+    return this.#model.wakeAtMs
+  }
+
+  handle(input: LinkModelInput | Wake, nowMs: number): readonly LinkModelEffect[] {
+    const effects = this.#model.handle(input, nowMs)
+    if (input.kind !== 'start') return effects
+    return [...this.#initial.map(({ link, bits }) => ({ kind: 'generated' as const, link, bits })), ...effects]
+  }
+}

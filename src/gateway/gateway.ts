@@ -1,0 +1,95 @@
+import { type AsduView, isControlDirection, peekAsdu } from '../protocol/index.ts'
+import type { LabNode, NodeEffect, NodeInput, Suite, Wake } from '../runtime/contract.ts'
+import {
+  DEFAULT_PRIORITIES,
+  hopEvent,
+  kindOfAsdu,
+  LinkPorts,
+  type PortEvent,
+  type Priorities,
+} from '../runtime/link-ports.ts'
+import type { GatewayConfig } from './config.ts'
+
+/** The common address that means every station (IEC 60870-5-101, 7.2.4). */
+const BROADCAST_CA = 65_535
+
+type Relayed = { readonly view: AsduView; readonly fromLink: number }
+
+/**
+ * A trusted relay. Opens each message of one link and seals it again in the same suite for another: control direction by
+ * common address along `routes`, monitor direction along `toCentre`, always over the first link that is up and never back
+ * where it came from. It never changes an octet of an ASDU and answers nothing itself. What finds no link waits `holdMs`.
+ *
+ * Emits `hop` for commands and their confirmations when they leave, and `hop.noRoute` for what found no link.
+ */
+export class Gateway implements LabNode {
+  readonly #config: GatewayConfig
+  readonly #holdMs: number
+  readonly #priorities: Priorities
+  readonly #ports: LinkPorts<Relayed>
+  readonly #routes: ReadonlyMap<number, readonly number[]>
+
+  /** RangeError if a route names a link that the gateway does not have. */
+  constructor(config: GatewayConfig) {
+    this.#config = config
+    this.#holdMs = config.holdMs ?? 10_000
+    this.#priorities = { ...DEFAULT_PRIORITIES, ...config.priorities }
+    this.#ports = new LinkPorts(config.links)
+    this.#routes = new Map(Object.entries(config.routes).map(([ca, links]) => [Number(ca), links]))
+    const known = new Set(config.links.map(({ link }) => link))
+    const unknown = [...config.toCentre, ...[...this.#routes.values()].flat()].filter((link) => !known.has(link))
+    if (unknown.length > 0) throw new RangeError(`gateway ${config.id}: no link ${[...new Set(unknown)].join(', ')}`)
+  }
+
+  get wakeAtMs(): number | undefined {
+    return this.#ports.wakeAtMs
+  }
+
+  handle(input: NodeInput | Wake, nowMs: number): readonly NodeEffect[] {
+    this.#ports.take(input, nowMs)
+    if (input.kind === 'drain') {
+      this.#ports.drain({ after: this.#config.toCentre, patienceMs: this.#config.drainMs ?? 5_000 }, nowMs)
+    }
+    for (let event = this.#ports.next(); event !== undefined; event = this.#ports.next()) this.#onPort(event, nowMs)
+    return this.#ports.finish(nowMs)
+  }
+
+  #onPort(event: PortEvent<Relayed>, nowMs: number): void {
+    if (event.kind === 'asdu') this.#relay(event.asdu, event.suite, event.link, nowMs)
+    else if (event.kind === 'lost' && !event.wasSent) this.#noRoute(event.context, event.reason)
+    else if (event.kind === 'sent') {
+      const hop = hopEvent(event.context.view, event.context.fromLink, event)
+      if (hop !== undefined) this.#ports.event(hop)
+    }
+  }
+
+  #relay(asdu: Uint8Array, suite: Suite, fromLink: number, nowMs: number): void {
+    const view = peekAsdu(asdu)
+    if (view === undefined) return
+    const kind = kindOfAsdu(view)
+    const priority = this.#priorities[kind]
+    // A command may not be given twice behind its sender's back; all else may arrive twice.
+    const message = { asdu, suite, priority, expiresAtMs: nowMs + this.#holdMs, resend: kind !== 'command' }
+    const ways = this.#waysOf(view).map((links) => links.filter((link) => link !== fromLink))
+    if (ways.every((links) => links.length === 0)) this.#noRoute({ view, fromLink }, 'noRoute')
+    for (const links of ways) if (links.length > 0) this.#ports.send(links, message, { view, fromLink }, nowMs)
+  }
+
+  /** The lists of links to send over: one, or one for each station when all are meant. */
+  #waysOf(view: AsduView): readonly (readonly number[])[] {
+    if (!isControlDirection(view)) return [this.#config.toCentre]
+    if (view.ca !== BROADCAST_CA) return [this.#routes.get(view.ca) ?? []]
+    // Stations behind one common next hop get one copy: the next relay fans out again.
+    const byFirst = new Map<number, readonly number[]>()
+    for (const links of this.#routes.values()) {
+      const first = links.find((link) => this.#ports.isUp(link)) ?? links[0]
+      if (first !== undefined && !byFirst.has(first)) byFirst.set(first, links)
+    }
+    return [...byFirst.values()]
+  }
+
+  #noRoute({ view, fromLink }: Relayed, reason: string): void {
+    const { ca, ioa, typeId, cot } = view
+    this.#ports.event({ name: 'hop.noRoute', ca, ioa, typeId, cot, fromLink, reason })
+  }
+}

@@ -1,0 +1,224 @@
+import type { CaseIndex } from './admittance.ts'
+import { indexCase } from './admittance.ts'
+import { at } from './dense.ts'
+import type { GridCase } from './grid-case.ts'
+import { GridError } from './grid-case.ts'
+import type { MachineModel } from './machine-dynamics.ts'
+import { MachineDynamics } from './machine-dynamics.ts'
+import { MachineStates } from './machine-states.ts'
+import type { PowerFlow } from './power-flow.ts'
+import { solvePowerFlow } from './power-flow.ts'
+import { ReducedNetwork } from './reduced-network.ts'
+
+/** Integration step of the model, ms. */
+export const STEP_MS = 10
+
+/**
+ * Beyond this speed deviation of any machine, pu, the model's assumptions (torque taken as power, reactances at f0) no
+ * longer hold, and real machines would have been tripped.
+ */
+const MAX_SPEED_PU = 0.1
+
+/**
+ * A power system in time: machines, governors and exciters on the reduced network, fourth-order Runge-Kutta with a fixed
+ * step of 10 ms. Starts in the steady state of the power flow.
+ *
+ * Loads are constant admittances: `loadMw` is what the load takes at its power-flow voltage V0, and a change of dP MW
+ * changes the conductance by dP / base / V0^2; so the power that really changes follows the voltage. Bus arguments are bus
+ * numbers; an unknown one throws GridError.
+ */
+export class GridModel {
+  readonly grid: GridCase
+  readonly powerFlow: PowerFlow
+
+  readonly #index: CaseIndex
+  readonly #network: ReducedNetwork
+  readonly #dynamics: MachineDynamics
+  readonly #x: MachineStates
+  readonly #stage: MachineStates
+  readonly #slope: MachineStates
+  readonly #sum: Float64Array
+  readonly #loadMw: Float64Array
+  readonly #initialReference: Float64Array
+  /** The network's solution belongs to the present state. */
+  #solved = false
+  #collapsed = false
+
+  /** @throws GridError for a case that is inconsistent or has no solution. */
+  constructor(grid: GridCase, model: MachineModel = 'twoaxis') {
+    const n = grid.machines.length
+    this.grid = grid
+    this.#index = indexCase(grid)
+    this.powerFlow = solvePowerFlow(grid)
+    this.#network = new ReducedNetwork(grid, this.#index, this.powerFlow.vmPu)
+    this.#dynamics = new MachineDynamics(grid, this.#network.yRed, model)
+    this.#x = new MachineStates(n)
+    this.#stage = new MachineStates(n)
+    this.#slope = new MachineStates(n)
+    this.#sum = new Float64Array(8 * n)
+    this.#loadMw = Float64Array.from(grid.buses, (bus) => bus.loadMw)
+    this.#dynamics.start(this.#x, grid, this.powerFlow)
+    this.#initialReference = this.#dynamics.reference.slice()
+  }
+
+  /** The integration has left the model's range (a machine beyond 0.1 pu speed deviation, or no number): it stands still. */
+  get collapsed(): boolean {
+    return this.#collapsed
+  }
+
+  /** Integrates 10 ms. */
+  step(): void {
+    if (this.#collapsed) return
+    const h = STEP_MS / 1000
+    const x = this.#x.all
+    const sum = this.#sum
+    const slope = this.#slope.all
+    sum.set(x)
+    this.#stage.all.set(x)
+    this.#advance(h / 6, h / 2)
+    this.#advance(h / 3, h / 2)
+    this.#advance(h / 3, h)
+    this.#dynamics.derive(this.#stage, this.#slope)
+    for (let i = 0; i < x.length; i++) sum[i] = at(sum, i) + (h / 6) * at(slope, i)
+    this.#solved = false
+    if (!this.#inRange()) {
+      this.#collapsed = true
+      return
+    }
+    x.set(sum)
+    this.#dynamics.limit(this.#x)
+  }
+
+  /** Load at a bus now, MW at the power-flow voltage. */
+  loadMw(bus: number): number {
+    return at(this.#loadMw, this.#busAt(bus))
+  }
+
+  /** Adds load to a bus (negative: takes it away). */
+  addLoad(bus: number, mw: number): void {
+    const i = this.#busAt(bus)
+    this.#loadMw[i] = at(this.#loadMw, i) + mw
+    this.#network.addConductance(i, mw / this.grid.baseMva / at(this.powerFlow.vmPu, i) ** 2)
+    this.#solved = false
+  }
+
+  /** Disconnects the machine at a bus; loads stay. @throws GridError when it is the last one, or there is none. */
+  trip(bus: number): void {
+    const k = this.#machineAt(bus)
+    if (!this.hasMachine(bus)) return
+    if (this.#dynamics.connected.filter((c) => c).length === 1)
+      throw new GridError('the last machine cannot be tripped')
+    this.#dynamics.disconnect(k, this.#slope)
+    this.#network.disconnect(k)
+    this.#solved = false
+  }
+
+  /** A machine is connected at the bus. */
+  hasMachine(bus: number): boolean {
+    const k = this.#index.machine.get(bus)
+    return k !== undefined && this.#dynamics.connected[k] === true
+  }
+
+  /** Sets a governor's load reference to its initial value plus `deltaMw`; without effect on a machine without governor. */
+  setReference(bus: number, deltaMw: number): void {
+    const k = this.#machineAt(bus)
+    const machine = this.grid.machines[k]
+    if (machine === undefined || machine.governor === null) return
+    this.#dynamics.reference[k] = at(this.#initialReference, k) + deltaMw / machine.mBaseMva
+  }
+
+  /** Frequency deviation of the centre of inertia of the connected machines, Hz. */
+  coiHz(): number {
+    let momentum = 0
+    let inertia = 0
+    for (let i = 0; i < this.#dynamics.count; i++) {
+      if (this.#dynamics.connected[i] !== true) continue
+      inertia += this.#dynamics.inertiaS(i)
+      momentum += this.#dynamics.inertiaS(i) * at(this.#x.speed, i)
+    }
+    return (momentum / inertia) * this.grid.f0Hz
+  }
+
+  /** Largest absolute speed deviation of a connected machine, Hz. */
+  worstHz(): number {
+    let worst = 0
+    for (let i = 0; i < this.#dynamics.count; i++) {
+      if (this.#dynamics.connected[i] === true) worst = Math.max(worst, Math.abs(at(this.#x.speed, i)))
+    }
+    return worst * this.grid.f0Hz
+  }
+
+  /** Frequency deviation at a bus, Hz: the machine's speed where one is connected, else the frequency divider. */
+  frequencyHz(bus: number): number {
+    const i = this.#busAt(bus)
+    const n = this.#dynamics.count
+    const k = this.#index.machine.get(bus)
+    if (k !== undefined && this.#dynamics.connected[k] === true) return at(this.#x.speed, k) * this.grid.f0Hz
+    let sum = 0
+    for (let j = 0; j < n; j++) sum += at(this.#network.divider, i * n + j) * at(this.#x.speed, j)
+    return sum * this.grid.f0Hz
+  }
+
+  /** Voltage magnitude at a bus, pu. */
+  voltagePu(bus: number): number {
+    this.#solve()
+    const i = this.#busAt(bus)
+    const n = this.#dynamics.count
+    const { re, im } = this.#network.recovery
+    let vRe = 0
+    let vIm = 0
+    for (let j = 0; j < n; j++) {
+      vRe += at(re, i * n + j) * at(this.#dynamics.eRe, j) - at(im, i * n + j) * at(this.#dynamics.eIm, j)
+      vIm += at(re, i * n + j) * at(this.#dynamics.eIm, j) + at(im, i * n + j) * at(this.#dynamics.eRe, j)
+    }
+    return Math.hypot(vRe, vIm)
+  }
+
+  /** Electrical output of the machine at a bus, MW; 0 when it is off. */
+  powerMw(bus: number): number {
+    this.#solve()
+    const k = this.#machineAt(bus)
+    return this.#dynamics.connected[k] === true ? at(this.#dynamics.electrical, k) * this.grid.baseMva : 0
+  }
+
+  /** One Runge-Kutta stage: slope at the stage, its share of the sum, the next stage `ahead` seconds from the start. */
+  #advance(share: number, ahead: number): void {
+    const x = this.#x.all
+    const sum = this.#sum
+    const stage = this.#stage.all
+    const slope = this.#slope.all
+    this.#dynamics.derive(this.#stage, this.#slope)
+    for (let i = 0; i < x.length; i++) {
+      const d = at(slope, i)
+      sum[i] = at(sum, i) + share * d
+      stage[i] = at(x, i) + ahead * d
+    }
+  }
+
+  #inRange(): boolean {
+    const n = this.#dynamics.count
+    let total = 0
+    for (let i = 0; i < this.#sum.length; i++) total += at(this.#sum, i)
+    let fastest = 0
+    for (let i = n; i < 2 * n; i++) fastest = Math.max(fastest, Math.abs(at(this.#sum, i)))
+    return Number.isFinite(total) && fastest < MAX_SPEED_PU
+  }
+
+  #solve(): void {
+    if (this.#solved) return
+    this.#dynamics.solve(this.#x)
+    this.#solved = true
+  }
+
+  #busAt(bus: number): number {
+    const i = this.#index.bus.get(bus)
+    if (i === undefined) throw new GridError(`unknown bus ${bus}`)
+    return i
+  }
+
+  #machineAt(bus: number): number {
+    const k = this.#index.machine.get(bus)
+    if (k === undefined) throw new GridError(`no machine at bus ${bus}`)
+    return k
+  }
+}

@@ -1,0 +1,288 @@
+import { type AsduView, cot, decodeAsdu, peekAsdu, WireError } from '../protocol/index.ts'
+import type { LabNode, NodeEffect, NodeInput, Suite, Wake } from '../runtime/contract.ts'
+import { LinkPorts, type PortEvent } from '../runtime/link-ports.ts'
+import type { Chain, Policy } from '../scheduler/index.ts'
+import { Agc } from './agc.ts'
+import { setpointCommand, singleCommand, stationCommand } from './commands.ts'
+import type { MasterChain, MasterConfig } from './config.ts'
+import { Measurements } from './measurements.ts'
+import { type ChainCounts, Planning } from './planning.ts'
+import { Setpoints } from './setpoints.ts'
+import { Shedding } from './shedding.ts'
+import { Stations } from './stations.ts'
+import { type Attempt, type TaskSpec, TaskTable, type Way } from './tasks.ts'
+
+export type MasterOptions = {
+  readonly policy: Policy
+  /** Uniform numbers in 0..1, 1 excluded, for the set-points. */
+  readonly random: () => number
+}
+
+/** What a terminal or a web page shows of the control centre. */
+export type MasterStatus = {
+  /** Estimated frequency deviation of the centre of inertia, Hz. */
+  readonly deltaFHz: number | undefined
+  readonly chains: ChainCounts
+  /** Tasks so far: issued; ok; and late, which is past the deadline or ended without being ok. */
+  readonly tasks: { readonly issued: number; readonly ok: number; readonly late: number }
+}
+
+const DEFAULT_TICK_MS = 100
+const DEFAULT_DRAIN_MS = 3_000
+const DEFAULT_INTERROGATION_TIMEOUT_MS = 10_000
+/** Clock synchronisation and interrogation give way to commands. */
+const STATION_PRIORITY = 4
+
+/**
+ * The control centre: 104 controlling station, scheduler, and the applications AGC, load shedding and set-points. Each
+ * tick it plans the chains' states, runs the applications on the latest measurements and sends what is due; in between it
+ * takes what comes in.
+ */
+export class Master implements LabNode {
+  readonly #config: MasterConfig
+  readonly #ports: LinkPorts<Attempt | undefined>
+  readonly #chains: ReadonlyMap<string, MasterChain>
+  readonly #planning: Planning
+  readonly #measurements: Measurements
+  readonly #stations: Stations
+  readonly #tasks: TaskTable
+  readonly #agc: Agc | undefined
+  readonly #shedding: Shedding | undefined
+  readonly #random: () => number
+  #setpoints: Setpoints | undefined
+  /** Wall clock at lab time 0; undefined before `start`. */
+  #wallAtZeroMs: number | undefined
+  #tickAtMs = Number.POSITIVE_INFINITY
+  #agcAtMs = Number.POSITIVE_INFINITY
+  #drainUntilMs: number | undefined
+  #deltaFHz: number | undefined
+
+  /** RangeError if an application names a chain that is not there or has no target. */
+  constructor(config: MasterConfig, { policy, random }: MasterOptions) {
+    this.#config = config
+    this.#ports = new LinkPorts(config.links)
+    this.#chains = new Map(config.chains.map((entry) => [entry.chain.id, entry]))
+    this.#planning = new Planning(config, policy)
+    this.#measurements = new Measurements(config.measurements)
+    this.#stations = new Stations(config.stations, config.interrogationTimeoutMs ?? DEFAULT_INTERROGATION_TIMEOUT_MS)
+    this.#tasks = new TaskTable(config.requeueMs)
+    this.#agc = config.agc && new Agc(config.agc)
+    this.#shedding = config.shedding && new Shedding(config.shedding)
+    this.#random = random
+    const units = [...(config.agc?.units ?? []), ...(config.setpoints?.units ?? [])].map(({ chain }) => chain)
+    for (const chain of [...units, ...(config.shedding?.chains ?? [])]) this.#targetOf(chain)
+  }
+
+  get wakeAtMs(): number | undefined {
+    const setpointsMs = this.#isDraining ? undefined : this.#setpoints?.nextAtMs
+    const atMs = Math.min(
+      this.#tickAtMs,
+      setpointsMs ?? Number.POSITIVE_INFINITY,
+      this.#ports.wakeAtMs ?? Number.POSITIVE_INFINITY,
+    )
+    return atMs === Number.POSITIVE_INFINITY ? undefined : atMs
+  }
+
+  status(): MasterStatus {
+    return { deltaFHz: this.#deltaFHz, chains: this.#planning.counts, tasks: this.#tasks.counts }
+  }
+
+  handle(input: NodeInput | Wake, nowMs: number): readonly NodeEffect[] {
+    this.#ports.take(input, nowMs)
+    if (input.kind === 'start') this.#start(input.wallMs, nowMs)
+    else if (input.kind === 'pool') this.#planning.setStatus(input.status)
+    else if (input.kind === 'drain') this.#drainUntilMs ??= nowMs + (this.#config.drainMs ?? DEFAULT_DRAIN_MS)
+    this.#takePorts(nowMs)
+    if (nowMs >= this.#tickAtMs) this.#tick(nowMs)
+    this.#issueSetpoints(nowMs)
+    this.#takePorts(nowMs)
+    if (this.#drainUntilMs !== undefined) this.#endIfDone(this.#drainUntilMs, nowMs)
+    return this.#ports.finish(nowMs)
+  }
+
+  get #isDraining(): boolean {
+    return this.#drainUntilMs !== undefined
+  }
+
+  get #tickMs(): number {
+    return this.#config.tickMs ?? DEFAULT_TICK_MS
+  }
+
+  #start(wallMs: number, nowMs: number): void {
+    this.#wallAtZeroMs = wallMs - nowMs
+    this.#tickAtMs = nowMs
+    if (this.#config.agc !== undefined) this.#agcAtMs = nowMs + this.#config.agc.periodMs
+    if (this.#config.setpoints !== undefined) {
+      this.#setpoints = new Setpoints(this.#config.setpoints, this.#random, nowMs)
+    }
+  }
+
+  #wallMs(nowMs: number): number {
+    return (this.#wallAtZeroMs ?? 0) + nowMs
+  }
+
+  /** Plan, stations, applications, commands: in this order, so that a command goes as the newest plan says. */
+  #tick(nowMs: number): void {
+    // Late wakes do not pile ticks up.
+    this.#tickAtMs += this.#tickMs * (1 + Math.floor((nowMs - this.#tickAtMs) / this.#tickMs))
+    this.#deltaFHz = this.#measurements.coiHz(this.#wallMs(nowMs))
+    const event = this.#planning.step((link) => this.#ports.isUp(link), this.#deltaFHz, nowMs)
+    if (event !== undefined) this.#ports.event(event)
+    if (!this.#isDraining) {
+      this.#callStations(nowMs)
+      this.#shed(nowMs)
+      this.#control(nowMs)
+    }
+    this.#stepTasks(nowMs)
+  }
+
+  #callStations(nowMs: number): void {
+    for (const order of this.#stations.step((link) => this.#ports.isUp(link), nowMs)) {
+      const asdu = stationCommand(order, this.#wallMs(nowMs))
+      const expiresAtMs = nowMs + (this.#config.interrogationTimeoutMs ?? DEFAULT_INTERROGATION_TIMEOUT_MS)
+      const message = { asdu, suite: 'aes', priority: STATION_PRIORITY, expiresAtMs } as const
+      this.#ports.send([order.link], message, undefined, nowMs)
+    }
+  }
+
+  #shed(nowMs: number): void {
+    const config = this.#config.shedding
+    if (config === undefined || this.#shedding === undefined) return
+    const { timeoutMs, retryMs, timeTagged } = config
+    for (const id of this.#shedding.step(this.#deltaFHz)) {
+      const { chain, target } = this.#targetOf(id)
+      const command = singleCommand(target, timeTagged === true ? this.#wallMs(nowMs) : undefined)
+      this.#tasks.issue({ ...command, chain, timeoutMs, retryMs, waitsWhenOff: true }, nowMs)
+    }
+  }
+
+  #control(nowMs: number): void {
+    if (this.#agc === undefined || this.#config.agc === undefined || nowMs < this.#agcAtMs) return
+    const { periodMs } = this.#config.agc
+    this.#agcAtMs += periodMs * (1 + Math.floor((nowMs - this.#agcAtMs) / periodMs))
+    for (const { chain, deltaMw } of this.#agc.step(this.#deltaFHz, nowMs)) {
+      this.#issueSetpoint(chain, deltaMw, { timeoutMs: periodMs, replaces: true }, nowMs)
+    }
+  }
+
+  #issueSetpoints(nowMs: number): void {
+    const { setpoints } = this.#config
+    if (setpoints === undefined || this.#setpoints === undefined || this.#isDraining) return
+    const commands = this.#setpoints.step(nowMs)
+    if (commands.length === 0) return
+    for (const { chain, deltaMw } of commands) {
+      this.#issueSetpoint(chain, deltaMw, { timeoutMs: setpoints.timeoutMs }, nowMs)
+    }
+    this.#stepTasks(nowMs)
+  }
+
+  #issueSetpoint(id: string, deltaMw: number, terms: Pick<TaskSpec, 'timeoutMs' | 'replaces'>, nowMs: number): void {
+    const { chain, target } = this.#targetOf(id)
+    this.#tasks.issue({ ...setpointCommand(target, deltaMw), chain, ...terms }, nowMs)
+  }
+
+  #targetOf(id: string): { readonly chain: Chain; readonly target: { readonly ca: number; readonly ioa: number } } {
+    const { chain, target } = this.#chains.get(id) ?? {}
+    if (chain === undefined || target === undefined) throw new RangeError(`chain ${id} is not there or has no target`)
+    return { chain, target }
+  }
+
+  #stepTasks(nowMs: number): void {
+    this.#tasks.step((chain) => this.#wayOf(chain), nowMs)
+    this.#carryOutTasks(nowMs)
+  }
+
+  #wayOf(chain: Chain): Way {
+    const { suite, link } = this.#planning.wayOf(chain)
+    return { suite, link: link !== undefined && this.#ports.isUp(link) ? link : undefined }
+  }
+
+  #carryOutTasks(nowMs: number): void {
+    for (const effect of this.#tasks.takeEffects()) {
+      if (effect.kind === 'event') this.#ports.event(effect.event)
+      else this.#ports.send([effect.link], effect, effect.attempt, nowMs)
+    }
+  }
+
+  #takePorts(nowMs: number): void {
+    for (let event = this.#ports.next(); event !== undefined; event = this.#ports.next()) {
+      this.#onPort(event, nowMs)
+      this.#carryOutTasks(nowMs)
+    }
+  }
+
+  #onPort(event: PortEvent<Attempt | undefined>, nowMs: number): void {
+    if (event.kind === 'asdu') this.#onAsdu(event.asdu, event.suite, nowMs)
+    else if (event.kind === 'sent' && event.context !== undefined) {
+      const { link, suite, queueMs, keyWaitMs } = event
+      this.#tasks.onSent(event.context, { link, suite, queueMs, keyWaitMs }, nowMs)
+    } else if (event.kind === 'lost' && event.context !== undefined) this.#tasks.onLost(event.context, nowMs)
+  }
+
+  #onAsdu(asdu: Uint8Array, suite: Suite, nowMs: number): void {
+    const view = peekAsdu(asdu)
+    if (view === undefined) return
+    if (view.typeId >= 45 && view.typeId <= 69) this.#tasks.onAnswer(asdu, view, suite, nowMs)
+    else if (view.typeId < 45) this.#onData(asdu, view, suite, nowMs)
+    else this.#stations.onAsdu(view, nowMs)
+  }
+
+  #onData(asdu: Uint8Array, view: AsduView, suite: Suite, nowMs: number): void {
+    const wallMs = this.#wallMs(nowMs)
+    for (const { ioa, value, tagWallMs, isValid } of valuesOf(asdu, wallMs)) {
+      this.#measurements.set(view.ca, ioa, { value, tagWallMs, isValid })
+      if (view.cot !== cot.periodic || ioa !== view.ioa) continue
+      const latencyMs = wallMs - tagWallMs
+      this.#ports.event({ name: 'telemetry.received', ca: view.ca, ioa, tagMs: tagWallMs, latencyMs, suite })
+    }
+  }
+
+  #endIfDone(untilMs: number, nowMs: number): void {
+    if (this.#ports.isEnding || (this.#tasks.size > 0 && nowMs < untilMs)) return
+    this.#tasks.endAll('drain', nowMs)
+    this.#carryOutTasks(nowMs)
+    this.#tickAtMs = Number.POSITIVE_INFINITY
+    this.#ports.close(nowMs)
+  }
+}
+
+type PointValue = {
+  readonly ioa: number
+  readonly value: number
+  readonly tagWallMs: number
+  readonly isValid: boolean
+}
+
+/** Measured values and single points of an ASDU; none for other types and for octets that are no ASDU. */
+function valuesOf(octets: Uint8Array, wallMs: number): readonly PointValue[] {
+  try {
+    const asdu = decodeAsdu(octets)
+    switch (asdu.type) {
+      case 'M_ME_TF_1':
+      case 'M_ME_NC_1':
+        return asdu.objects.map(({ ioa, value: { value, qds, ...rest } }) => {
+          const isValid = Number.isFinite(value) && !qds.invalid && !qds.notTopical
+          return { ioa, value, tagWallMs: tagOf(rest, wallMs), isValid }
+        })
+      case 'M_SP_TB_1':
+      case 'M_SP_NA_1':
+        return asdu.objects.map(({ ioa, value: { siq, ...rest } }) => {
+          const isValid = !siq.invalid && !siq.notTopical
+          return { ioa, value: siq.on ? 1 : 0, tagWallMs: tagOf(rest, wallMs), isValid }
+        })
+      default:
+        return []
+    }
+  } catch (error) {
+    if (error instanceof WireError) return []
+    throw error
+  }
+}
+
+/** The time tag if there is a valid one, else the time of arrival. */
+function tagOf(
+  tagged: { readonly time?: { readonly wallMs: number; readonly invalid: boolean } },
+  wallMs: number,
+): number {
+  return tagged.time === undefined || tagged.time.invalid ? wallMs : tagged.time.wallMs
+}

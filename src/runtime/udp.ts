@@ -1,0 +1,86 @@
+import { createSocket, type Socket } from 'node:dgram'
+
+/** One end of a point-to-point link: its own address and the peer's. */
+export type UdpEnd = { readonly localHost: string; readonly peerHost: string; readonly port: number }
+
+/** When a datagram handed over now is to leave, or undefined when it is lost. The transport's law where netem is missing. */
+export type SendLaw = (nowMs: number, sizeBytes: number) => number | undefined
+
+/** What a link end saw, as its counters. `refused` counts datagrams that the kernel could not deliver (peer not up). */
+export type UdpCounters = { sent: number; received: number; lostByLaw: number; refused: number }
+
+export type UdpLinkOptions = {
+  readonly end: UdpEnd
+  readonly nowMs: () => number
+  /** Absent: the kernel's netem applies the link's law, datagrams are sent at once. */
+  readonly law?: SendLaw
+  readonly onDatagram: (bytes: Uint8Array) => void
+  /** Sees each datagram as it is put on the wire (the recorder of labs without tcpdump). */
+  readonly onWire?: (bytes: Uint8Array) => void
+}
+
+/**
+ * A connected UDP socket: the kernel passes only datagrams of the peer's address. It never throws for what the network
+ * does; a peer that is not there yet is counted.
+ */
+export class UdpLink {
+  readonly counters: UdpCounters = { sent: 0, received: 0, lostByLaw: 0, refused: 0 }
+  readonly #options: UdpLinkOptions
+  readonly #socket: Socket
+  #isOpen = false
+
+  constructor(options: UdpLinkOptions) {
+    this.#options = options
+    this.#socket = createSocket({ type: 'udp4' })
+    this.#socket.on('message', (bytes) => {
+      this.counters.received += 1
+      options.onDatagram(bytes)
+    })
+    this.#socket.on('error', () => {
+      this.counters.refused += 1
+    })
+  }
+
+  /** Binds and connects; rejects when the local address cannot be bound. */
+  async open(): Promise<void> {
+    const { localHost, peerHost, port } = this.#options.end
+    await new Promise<void>((resolve, reject) => {
+      this.#socket.once('error', reject)
+      this.#socket.bind({ address: localHost, port, exclusive: true }, () => {
+        this.#socket.connect(port, peerHost, () => {
+          this.#socket.off('error', reject)
+          resolve()
+        })
+      })
+    })
+    this.#isOpen = true
+  }
+
+  send(bytes: Uint8Array): void {
+    const { law, nowMs } = this.#options
+    if (law === undefined) return this.#transmit(bytes)
+    const now = nowMs()
+    const departMs = law(now, bytes.length)
+    if (departMs === undefined) {
+      this.counters.lostByLaw += 1
+    } else if (departMs <= now) {
+      this.#transmit(bytes)
+    } else {
+      setTimeout(() => this.#transmit(bytes), departMs - now)
+    }
+  }
+
+  #transmit(bytes: Uint8Array): void {
+    if (!this.#isOpen) return
+    this.counters.sent += 1
+    this.#options.onWire?.(bytes)
+    this.#socket.send(bytes, (error) => {
+      if (error !== null) this.counters.refused += 1
+    })
+  }
+
+  close(): void {
+    this.#isOpen = false
+    this.#socket.close()
+  }
+}

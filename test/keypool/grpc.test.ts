@@ -1,0 +1,372 @@
+import { randomBytes, X509Certificate } from 'node:crypto'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createSecureContext, connect as tlsConnect } from 'node:tls'
+import { ChannelCredentials, Client, status as grpcStatus, type ServiceError } from '@grpc/grpc-js'
+import t from 'tap'
+import {
+  KEYSERVER_PROTO,
+  KeyClient,
+  type KeyServer,
+  KeyServerNode,
+  type LabCa,
+  makeLabCa,
+  serveKeys,
+  writeLabCa,
+} from '../../src/keypool/index.ts'
+import { type GetKeyReply, type GetKeyRequest, keyServerService } from '../../src/keypool/messages.ts'
+import type { KeyBlock, PoolStatus } from '../../src/runtime/contract.ts'
+
+const NODES = ['keyserver', 'master', 'gw', 'rtu']
+const ca = await makeLabCa(NODES, Date.now())
+
+function pemOf(id: string, lab: LabCa = ca): { caPem: string; certPem: string; keyPem: string } {
+  const { certPem = '', keyPem = '' } = lab.nodes.get(id) ?? {}
+  return { caPem: lab.caPem, certPem, keyPem }
+}
+
+async function serve(port = 0): Promise<KeyServer & { node: KeyServerNode }> {
+  const node = new KeyServerNode({
+    poolKind: 'shared',
+    links: [
+      { link: 0, ends: ['master', 'gw'], keys: 'pool' },
+      { link: 1, ends: ['gw', 'rtu'], keys: 'local' },
+    ],
+    capBits: 32_000_000,
+    safeBits: 32_000,
+    thBits: 64_000,
+    randomBytes: (n) => Uint8Array.from(randomBytes(n)),
+  })
+  const startMs = performance.now()
+  const server = await serveKeys({
+    node,
+    host: '127.0.0.1',
+    port,
+    tls: pemOf('keyserver'),
+    nowMs: () => performance.now() - startMs,
+  })
+  server.feed({ kind: 'start' })
+  return { ...server, node }
+}
+
+type Store = { client: KeyClient; bytes: Map<number, number[]>; faults: string[]; waits: string[]; refused: string[] }
+
+/** A client that keeps what it gets, as a node's key stream does. */
+function connect(t: Tap, port: number, nodeId: string, links: number[]): Store {
+  const client = new KeyClient({
+    address: `127.0.0.1:${port}`,
+    serverName: 'keyserver',
+    ...pemOf(nodeId),
+    nodeId,
+    links,
+  })
+  const store: Store = { client, bytes: new Map(), faults: [], waits: [], refused: [] }
+  client.onBlock(({ channel, slot, bytes }: KeyBlock) => {
+    const stream = store.bytes.get(channel) ?? []
+    if (stream.length !== slot * 4) store.faults.push(`channel ${channel}: slot ${slot} after ${stream.length / 4}`)
+    store.bytes.set(channel, [...stream, ...bytes])
+  })
+  client.onWaiting((wait) => store.waits.push(wait?.nodeId ?? 'over'))
+  client.onRefused((channel, reason) => store.refused.push(`${channel} ${reason}`))
+  t.teardown(() => client.close())
+  return store
+}
+
+type Tap = { teardown: (action: () => unknown) => unknown }
+
+async function until(condition: () => boolean, limitMs = 8000): Promise<boolean> {
+  const endMs = performance.now() + limitMs
+  while (!condition()) {
+    if (performance.now() > endMs) return false
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  return true
+}
+
+function lengthOf(store: Store, channel: number): number {
+  return (store.bytes.get(channel)?.length ?? 0) / 4
+}
+
+/** A bare gRPC client, as somebody else's program would be. */
+function bareClient(t: Tap, port: number, pem: { caPem: string; certPem?: string; keyPem?: string }): Client {
+  const [key, cert] = [pem.keyPem, pem.certPem].map((text) => (text === undefined ? null : Buffer.from(text)))
+  const credentials = ChannelCredentials.createSsl(Buffer.from(pem.caPem), key ?? null, cert ?? null)
+  const client = new Client(`127.0.0.1:${port}`, credentials, { 'grpc.ssl_target_name_override': 'keyserver' })
+  t.teardown(() => client.close())
+  return client
+}
+
+function getKey(client: Client, request: GetKeyRequest, waitMs = 1500): Promise<GetKeyReply | number> {
+  const { path, requestSerialize, responseDeserialize } = keyServerService.getKey
+  return new Promise((resolve) => {
+    const done = (error: ServiceError | null, reply?: GetKeyReply): void => resolve(reply ?? error?.code ?? -1)
+    const deadline = Date.now() + waitMs
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, done)
+  })
+}
+
+t.test('the published proto file is the one the program carries', async (t) => {
+  const published = readFileSync(new URL('../../../src/keypool/proto/keyserver.proto', import.meta.url), 'utf8')
+  t.equal(published, KEYSERVER_PROTO)
+})
+
+t.test('both ends of a link get equal streams, whole and in order', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  const [master, gw] = [connect(t, server.port, 'master', [0]), connect(t, server.port, 'gw', [0, 1])]
+  await Promise.all([master.client.ready, gw.client.ready])
+  let goal = 0
+  for (let round = 0; round < 20; round++) {
+    goal += 1 + ((round * 37) % 200)
+    master.client.fetch(0, goal)
+    gw.client.fetch(1, 3 * goal)
+    gw.client.fetch(2, goal)
+    server.feed({ kind: 'generated', link: 0, bits: 32 * 500 })
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.ok(await until(() => lengthOf(gw, 0) >= goal && lengthOf(master, 1) >= 3 * goal && lengthOf(gw, 2) >= goal))
+  t.ok(await until(() => lengthOf(master, 0) >= goal && lengthOf(gw, 1) >= 3 * goal))
+  t.same(master.bytes.get(0), gw.bytes.get(0))
+  t.same(master.bytes.get(1), gw.bytes.get(1))
+  t.equal(master.bytes.get(2), undefined)
+  t.same([...master.faults, ...gw.faults], [])
+})
+
+t.test('reported use reaches the books, and what both ends hold is forgotten', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  const [master, gw] = [connect(t, server.port, 'master', [0]), connect(t, server.port, 'gw', [0])]
+  server.feed({ kind: 'generated', link: 0, bits: 32_000 })
+  master.client.fetch(0, 100)
+  t.ok(await until(() => lengthOf(master, 0) === 100 && lengthOf(gw, 0) === 100))
+  master.client.report({ channel: 0, usedSlots: 40 })
+  gw.client.report({ channel: 0, usedSlots: 90 })
+  t.ok(await until(() => server.node.books().usedBits === 40 * 32))
+  t.ok(await until(() => server.node.give('gw', 0, 0).length === 0 && server.node.give('master', 0, 0).length === 0))
+  master.client.report({ channel: 0, usedSlots: 60 })
+  await master.client.close()
+  t.equal(server.node.books().usedBits, 60 * 32, 'close sends the last report')
+})
+
+t.test('GetKey gives what it can, waits for the first slot, and says when there is none', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  const client = bareClient(t, server.port, pemOf('master'))
+  t.equal(await getKey(client, { channel: 0, slots: 4 }, 300), grpcStatus.RESOURCE_EXHAUSTED)
+  server.feed({ kind: 'generated', link: 0, bits: 6 * 32 })
+  const waiting = getKey(client, { channel: 0, slots: 10 })
+  const reply = await waiting
+  t.match(reply, { blocks: [{ channel: 0, slot: 4 }], assignedSlots: 6 }, 'four slots had gone to the first want')
+  const later = getKey(client, { channel: 0, slots: 1, upToSlot: 8 })
+  setTimeout(() => server.feed({ kind: 'generated', link: 0, bits: 32 }), 20)
+  t.match(await later, { blocks: [{ slot: 6 }], assignedSlots: 7 })
+  t.match(await getKey(client, { channel: 0, slots: 1, upToSlot: 3 }), { blocks: [], assignedSlots: 7 })
+})
+
+t.test('numbers out of range, unknown links and third nodes are refused by their codes', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  server.feed({ kind: 'generated', link: 0, bits: 3_200_000 })
+  const before = server.node.books()
+  const [master, gw, rtu] = ['master', 'gw', 'rtu'].map((id) => bareClient(t, server.port, pemOf(id)))
+  if (master === undefined || gw === undefined || rtu === undefined) return
+  t.same(await Promise.all([0, 65_537, -1, 4_294_967_295].map((slots) => getKey(master, { channel: 0, slots }))), [
+    grpcStatus.INVALID_ARGUMENT,
+    grpcStatus.INVALID_ARGUMENT,
+    grpcStatus.INVALID_ARGUMENT,
+    grpcStatus.INVALID_ARGUMENT,
+  ])
+  t.equal(await getKey(master, { channel: 0, slots: 1, upToSlot: 2 ** 53 }), grpcStatus.INVALID_ARGUMENT)
+  t.equal(await getKey(master, { channel: 99, slots: 1 }), grpcStatus.NOT_FOUND)
+  t.equal(await getKey(rtu, { channel: 0, slots: 1 }), grpcStatus.PERMISSION_DENIED)
+  t.equal(await getKey(gw, { channel: 0, slots: 1 }), grpcStatus.PERMISSION_DENIED, 'the receiving end')
+  t.same(server.node.books(), before)
+})
+
+t.test('a third node gets no blocks of a link', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  const rtu = connect(t, server.port, 'rtu', [0])
+  t.ok(await until(() => rtu.waits.includes('keyserver')))
+  rtu.client.fetch(7, 1)
+  t.same(rtu.refused, ['7 not a link of this node'])
+  t.equal(rtu.bytes.size, 0)
+})
+
+t.test('octets that are no message are refused and do no harm', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  const client = bareClient(t, server.port, pemOf('master'))
+  const raw = (value: Buffer): Buffer => value
+  const codes = await Promise.all(
+    Object.values(keyServerService)
+      .filter((method) => !method.responseStream)
+      .flatMap(({ path }) =>
+        [Buffer.from('ffffffffffffff', 'hex'), randomBytes(300), Buffer.alloc(100_000)].map(
+          (octets) => [path, octets] as const,
+        ),
+      )
+      .map(([path, octets]) => {
+        return new Promise<number>((resolve) => {
+          client.makeUnaryRequest(path, raw, raw, octets, (error) => resolve(error?.code ?? 0))
+        })
+      }),
+  )
+  t.equal(codes.length, 9)
+  t.ok(codes.every((code) => code !== grpcStatus.OK))
+  server.feed({ kind: 'generated', link: 0, bits: 3200 })
+  t.match(await getKey(client, { channel: 0, slots: 1 }), { assignedSlots: 1 }, 'it still serves')
+})
+
+t.test('no certificate, one of another CA and TLS 1.2 are turned away', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  const foreign = await makeLabCa(['master'], Date.now())
+  server.feed({ kind: 'generated', link: 0, bits: 3200 })
+  const imposter = { ...pemOf('master', foreign), caPem: ca.caPem }
+  t.equal(
+    await getKey(bareClient(t, server.port, { caPem: ca.caPem }), { channel: 0, slots: 1 }),
+    grpcStatus.UNAVAILABLE,
+  )
+  t.equal(await getKey(bareClient(t, server.port, imposter), { channel: 0, slots: 1 }), grpcStatus.UNAVAILABLE)
+  const { caPem, certPem, keyPem } = pemOf('master')
+  const secureContext = createSecureContext({ ca: caPem, cert: certPem, key: keyPem, maxVersion: 'TLSv1.2' })
+  const outcome = await new Promise<string>((resolve) => {
+    const socket = tlsConnect({
+      host: '127.0.0.1',
+      port: server.port,
+      servername: 'keyserver',
+      secureContext,
+      ALPNProtocols: ['h2'],
+    })
+    socket.on('secureConnect', () => resolve('connected'))
+    socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'))
+    t.teardown(() => socket.destroy())
+  })
+  t.match(outcome, /PROTOCOL_VERSION/)
+  t.equal(server.node.books().reservedBits, 0)
+})
+
+t.test('a client takes nobody but the key server for the key server', async (t) => {
+  const node = new KeyServerNode({
+    ...{ poolKind: 'shared', links: [{ link: 0, ends: ['master', 'gw'], keys: 'pool' }] },
+    ...{ capBits: 3200, safeBits: 0, thBits: 0, randomBytes: (n) => new Uint8Array(n) },
+  })
+  const rogue = await serveKeys({ node, host: '127.0.0.1', port: 0, tls: pemOf('rtu'), nowMs: () => 0 })
+  t.teardown(rogue.close)
+  const master = connect(t, rogue.port, 'master', [0])
+  t.ok(await until(() => master.waits.length > 0))
+  t.notOk(master.waits.includes('over'))
+  t.throws(() => connect(t, rogue.port, 'ied', [0]), /BAD_CERTIFICATE|BAD_NODE|PEM|no start line|asn1/i)
+})
+
+t.test('a client that starts before its server waits, says for whom, and then goes on', async (t) => {
+  const first = await serve()
+  const port = first.port
+  first.close()
+  const master = connect(t, port, 'master', [0])
+  master.client.fetch(0, 10)
+  t.ok(await until(() => master.waits.includes('keyserver')))
+  const server = await serve(port)
+  t.teardown(server.close)
+  server.feed({ kind: 'generated', link: 0, bits: 3200 })
+  await master.client.ready
+  t.equal(master.waits.at(-1), 'over')
+  t.ok(await until(() => lengthOf(master, 0) === 10))
+})
+
+t.test('when the server is started again streams go on where the ends have them', async (t) => {
+  const first = await serve()
+  const [master, gw] = [connect(t, first.port, 'master', [0]), connect(t, first.port, 'gw', [0])]
+  first.feed({ kind: 'generated', link: 0, bits: 32 * 50 })
+  master.client.fetch(0, 60)
+  t.ok(await until(() => lengthOf(master, 0) === 50 && lengthOf(gw, 0) === 50))
+  first.close()
+  const second = await serve(first.port)
+  t.teardown(second.close)
+  second.feed({ kind: 'generated', link: 0, bits: 32 * 50 })
+  t.ok(await until(() => lengthOf(master, 0) === 60 && lengthOf(gw, 0) === 60), 'the old want is asked again')
+  t.same(master.bytes.get(0), gw.bytes.get(0))
+  t.same([...master.faults, ...gw.faults], [])
+  t.match(second.node.books(), { reservedBits: 320, poolBits: 40 * 32 })
+})
+
+t.test('the pool can be asked for its state and watched', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  const master = connect(t, server.port, 'master', [0])
+  const seen: PoolStatus[] = []
+  master.client.onStatus((status) => seen.push(status))
+  await master.client.ready
+  server.feed({ kind: 'generated', link: 0, bits: 96_000 })
+  server.feed({ kind: 'linkState', state: { link: 0, up: false, rateBps: 0.5, delayMs: 1.25 } })
+  t.ok(await until(() => seen.some((status) => status.level === 'normal' && status.links[0]?.up === false)))
+  const { tMs: _, ...rest } = server.node.status(0)
+  t.match(seen.at(-1), rest)
+  const { path, requestSerialize, responseDeserialize } = keyServerService.keyPoolStatus
+  const asked = await new Promise<PoolStatus | undefined>((resolve) => {
+    const client = bareClient(t, server.port, pemOf('rtu'))
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, {}, (_error, reply) => resolve(reply))
+  })
+  t.match(asked, rest)
+})
+
+t.test('a second stream of the same node takes over from the first', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  const [first, second] = [connect(t, server.port, 'gw', [1]), connect(t, server.port, 'rtu', [1])]
+  await Promise.all([first.client.ready, second.client.ready])
+  const { path, requestSerialize, responseDeserialize } = keyServerService.blocks
+  const request = { links: [1], have: [], instance: 'other' }
+  const call = bareClient(t, server.port, pemOf('gw')).makeServerStreamRequest(
+    path,
+    requestSerialize,
+    responseDeserialize,
+    request,
+  )
+  call.on('error', () => {})
+  t.ok(await until(() => first.waits.includes('keyserver')))
+  call.cancel()
+  t.ok(await until(() => first.waits.at(-1) === 'over'), 'and the first comes back when it can')
+})
+
+t.test('the lab CA: 31 certificates, their names and uses', async (t) => {
+  const ids = Array.from({ length: 31 }, (_, index) => `node-${index}`)
+  const startMs = performance.now()
+  const lab = await makeLabCa(ids, Date.now())
+  const tookMs = performance.now() - startMs
+  t.comment(`31 certificates in ${tookMs.toFixed(0)} ms`)
+  t.ok(tookMs < 2000)
+  const certificate = new X509Certificate(lab.nodes.get('node-7')?.certPem ?? '')
+  const authority = new X509Certificate(lab.caPem)
+  t.equal(certificate.subject, 'CN=node-7')
+  t.equal(certificate.subjectAltName, 'DNS:node-7, DNS:localhost, IP Address:127.0.0.1')
+  t.same(certificate.keyUsage, ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2'])
+  t.ok(certificate.checkIssued(authority) && certificate.verify(authority.publicKey))
+  t.ok(authority.ca && !certificate.ca)
+  t.equal(new Set([...lab.nodes.values()].map(({ certPem }) => new X509Certificate(certPem).serialNumber)).size, 31)
+  t.ok(Math.abs(Date.parse(certificate.validFrom) + 86_400_000 - Date.now()) < 10_000)
+  await t.rejects(makeLabCa(['../x', 'a b', 'ca'], Date.now()), /BAD_NODE_ID \.\.\/x, a b, ca/)
+})
+
+t.test('CA files are private, are used again while they fit, and are made anew when they do not', async (t) => {
+  const dir = join(mkdtempSync(join(tmpdir(), 'q104-ca-')), 'pki')
+  t.teardown(() => rmSync(dir, { recursive: true }))
+  const wallMs = Date.now()
+  const made = await writeLabCa(dir, ['a', 'b'], wallMs)
+  t.same(readdirSync(dir).sort(), ['a.key.pem', 'a.pem', 'b.key.pem', 'b.pem', 'ca.pem'])
+  const modes = [dir, ...readdirSync(dir).map((name) => join(dir, name))].map((path) => statSync(path).mode & 0o777)
+  t.same(modes, [0o700, 0o600, 0o600, 0o600, 0o600, 0o600])
+  t.same(await writeLabCa(dir, ['a', 'b'], wallMs), made)
+  t.equal((await writeLabCa(dir, ['b'], wallMs)).caPem, made.caPem)
+  const grown = await writeLabCa(dir, ['a', 'b', 'c'], wallMs)
+  t.not(grown.caPem, made.caPem, 'a name is missing')
+  t.not((await writeLabCa(dir, ['a'], wallMs + 365 * 86_400_000)).caPem, grown.caPem, 'it has run out')
+  writeFileSync(join(dir, 'a.key.pem'), grown.nodes.get('b')?.keyPem ?? '')
+  t.not(
+    (await writeLabCa(dir, ['a'], wallMs)).nodes.get('a')?.keyPem,
+    grown.nodes.get('b')?.keyPem,
+    'a key does not fit',
+  )
+})
