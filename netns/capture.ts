@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { completeUdpChecksum, PcapngFile, type PcapngSection } from '../src/runtime/pcapng.ts'
+import { completeUdpChecksum, PcapngFile, type PcapngSection } from '../src/runtime/index.ts'
 import { type CaptureTool, captureTool, startTool, type ToolProcess } from './capture-tool.ts'
 import { inNamespace } from './lab.ts'
 import { type CookedFrame, PcapStream } from './pcap-stream.ts'

@@ -18,7 +18,7 @@ export {
 export { type Janitor, startJanitor } from './janitor.ts'
 export { type Cleared, clearLeftovers, LabError, LabNetwork } from './lab.ts'
 export { acquireLab, LabBusyError, type LabLock, labHolder, lockFile } from './lock.ts'
-export { type LinkLaw, netemArgs } from './netem.ts'
+export { netemArgs } from './netem.ts'
 export {
   checkLabName,
   type Isolation,

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type LinkLaw, netemArgs } from './netem.ts'
+import type { LinkLaw } from '../src/sim/index.ts'
+import { netemArgs } from './netem.ts'
 import {
   checkLabName,
   type LabPlan,

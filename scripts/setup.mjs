@@ -2,7 +2,17 @@
 // own modules, because nothing else is there yet. Says on stderr what it does; does nothing when nothing is missing.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -11,7 +21,13 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const toolsDir = join(root, '.q104', 'tools')
 
 /** Command -> the Debian package that has it. */
-export const LAB_TOOLS = { 'redis-server': 'redis-server', tcpdump: 'tcpdump', ip: 'iproute2', tc: 'iproute2', setpriv: 'util-linux' }
+export const LAB_TOOLS = {
+  'redis-server': 'redis-server',
+  tcpdump: 'tcpdump',
+  ip: 'iproute2',
+  tc: 'iproute2',
+  setpriv: 'util-linux',
+}
 export const TEST_TOOLS = { ...LAB_TOOLS, tshark: 'tshark', ping: 'iputils-ping' }
 
 function say(text) {
@@ -34,7 +50,9 @@ function ensureNode() {
 }
 
 function ensureDependencies() {
-  const lock = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
   const stamp = join(root, 'node_modules', '.q104-lock')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
   say('installing npm dependencies (npm ci)')
@@ -50,12 +68,15 @@ function newestMs(path) {
 
 function ensureBuild() {
   const stamp = join(root, 'build', '.stamp')
-  const sources = ['src', 'netns', 'test', 'bench', 'tsconfig.json', 'package-lock.json'].map((name) => join(root, name))
+  const sources = ['src', 'netns', 'test', 'bench', 'tsconfig.json', 'package-lock.json'].map((name) =>
+    join(root, name),
+  )
   const newest = Math.max(...sources.filter((path) => existsSync(path)).map(newestMs))
   if (existsSync(stamp) && Number(readFileSync(stamp, 'utf8')) >= newest) return
   say('building (tsc)')
   rmSync(join(root, 'build'), { recursive: true, force: true })
-  if (run(process.execPath, [join('node_modules', 'typescript', 'bin', 'tsc')]).status !== 0) fail('the build has errors')
+  if (run(process.execPath, [join('node_modules', 'typescript', 'bin', 'tsc')]).status !== 0)
+    fail('the build has errors')
   writeFileSync(stamp, String(newest))
 }
 
@@ -75,8 +96,11 @@ function extendPath() {
   const have = process.env.PATH.split(delimiter)
   const more = ['/usr/sbin', '/sbin', ...['usr/bin', 'usr/sbin', 'bin', 'sbin'].map((dir) => join(toolsDir, dir))]
   process.env.PATH = [...have, ...more.filter((dir) => !have.includes(dir))].join(delimiter)
-  const libs = ['usr/lib', 'lib'].flatMap((dir) => [join(toolsDir, dir), join(toolsDir, dir, debianTriplet())]).filter((dir) => existsSync(dir))
-  if (libs.length > 0) process.env.LD_LIBRARY_PATH = [...libs, process.env.LD_LIBRARY_PATH].filter(Boolean).join(delimiter)
+  const libs = ['usr/lib', 'lib']
+    .flatMap((dir) => [join(toolsDir, dir), join(toolsDir, dir, debianTriplet())])
+    .filter((dir) => existsSync(dir))
+  if (libs.length > 0)
+    process.env.LD_LIBRARY_PATH = [...libs, process.env.LD_LIBRARY_PATH].filter(Boolean).join(delimiter)
 }
 
 function debianTriplet() {
@@ -100,7 +124,9 @@ function aptInstall(packages) {
 
 /** Unpacks packages, with what they depend on and the system lacks, into the project's own folder: needs no root. */
 function aptUnpack(packages) {
-  const simulated = spawnSync('apt-get', ['install', '-s', '--no-install-recommends', ...packages], { encoding: 'utf8' })
+  const simulated = spawnSync('apt-get', ['install', '-s', '--no-install-recommends', ...packages], {
+    encoding: 'utf8',
+  })
   if (simulated.status !== 0) return false
   const names = [...simulated.stdout.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name)
   const debs = join(toolsDir, 'debs')
@@ -117,13 +143,19 @@ function ensureTools(tools) {
   const missing = Object.keys(tools).filter((command) => !onPath(command))
   if (missing.length === 0) return
   const packages = [...new Set(missing.map((command) => tools[command]))]
-  if (!onPath('apt-get')) return say(`missing: ${missing.join(', ')}; no apt-get here, please install ${packages.join(', ')}`)
+  if (!onPath('apt-get'))
+    return say(`missing: ${missing.join(', ')}; no apt-get here, please install ${packages.join(', ')}`)
   const isRoot = process.getuid?.() === 0
-  say(`installing Debian packages ${packages.join(', ')} ${isRoot ? '(apt-get install)' : `(no root: unpacked into ${toolsDir})`}`)
+  say(
+    `installing Debian packages ${packages.join(', ')} ${isRoot ? '(apt-get install)' : `(no root: unpacked into ${toolsDir})`}`,
+  )
   const done = isRoot ? aptInstall(packages) : aptUnpack(packages)
   extendPath()
   const still = missing.filter((command) => !onPath(command))
-  if (!done || still.length > 0) say(`could not get ${still.join(', ') || packages.join(', ')}; install by hand: apt-get install ${packages.join(' ')}`)
+  if (!done || still.length > 0)
+    say(
+      `could not get ${still.join(', ') || packages.join(', ')}; install by hand: apt-get install ${packages.join(' ')}`,
+    )
 }
 
 /** Makes the project ready to run; `tools` maps commands to Debian packages. */

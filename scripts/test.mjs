@@ -23,7 +23,9 @@ if (!existsSync(tapStamp)) {
 }
 
 /** Runs tap with raw TAP output: prints failures and one line a file, counts assertions of subtests. */
-const tap = spawn('node_modules/.bin/tap', ['--reporter=tap', '--disable-coverage', ...process.argv.slice(2)], { stdio: ['ignore', 'pipe', 'inherit'] })
+const tap = spawn('node_modules/.bin/tap', ['--reporter=tap', '--disable-coverage', ...process.argv.slice(2)], {
+  stdio: ['ignore', 'pipe', 'inherit'],
+})
 let rest = ''
 tap.stdout.setEncoding('utf8')
 tap.stdout.on('data', (chunk) => {
@@ -38,8 +40,12 @@ function report(line) {
   if (point) {
     const [, indent, verdict, title] = point
     const passed = verdict === 'ok'
-    if (indent.length === 4 || (indent.length === 0 && !passed)) counts[passed ? 'passed' : 'failed'] += indent.length === 4 ? 1 : 0
-    if (indent.length === 0) console.log(`${verdict}: ${title.replace(/ # time=.*/, '').replace(/ \{$/, '')}${/time=\S+/.exec(title)?.[0].replace('time=', '  ') ?? ''}`)
+    if (indent.length === 4 || (indent.length === 0 && !passed))
+      counts[passed ? 'passed' : 'failed'] += indent.length === 4 ? 1 : 0
+    if (indent.length === 0)
+      console.log(
+        `${verdict}: ${title.replace(/ # time=.*/, '').replace(/ \{$/, '')}${/time=\S+/.exec(title)?.[0].replace('time=', '  ') ?? ''}`,
+      )
     failing = passed ? 0 : 40
     if (!passed) console.log(line)
     return

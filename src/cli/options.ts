@@ -24,7 +24,8 @@ export function parseDurationS(text: string, option: string): number {
   const unitS: Readonly<Record<string, number>> = { ms: 0.001, s: 1, min: 60, m: 60, h: 3600, '': 1 }
   const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|min|m|h)?$/.exec(text) ?? []
   const seconds = Number(number) * (unitS[unit] ?? Number.NaN)
-  if (number === '' || !(seconds > 0)) throw new CliError(`${option}: found '${text}', expected a duration such as 30s, 1.5min or 500ms`)
+  if (number === '' || !(seconds > 0))
+    throw new CliError(`${option}: found '${text}', expected a duration such as 30s, 1.5min or 500ms`)
   return seconds
 }
 

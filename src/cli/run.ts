@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { detectIsolation, insideUserns, IsolationError, LabBusyError, reexecInUserns } from '../../netns/index.ts'
+import { detectIsolation, IsolationError, insideUserns, LabBusyError, reexecInUserns } from '../../netns/index.ts'
 import { planOf } from '../experiment/index.ts'
 import { CliError } from './errors.ts'
 import { runLab } from './lab/run-lab.ts'
@@ -70,5 +70,8 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
 
 /** A scenario's name as a lab name: lower case, at most 20 characters. */
 function labNameOf(name: string): string {
-  return name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').slice(0, 20)
+  return name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .slice(0, 20)
 }

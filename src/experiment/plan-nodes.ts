@@ -4,7 +4,7 @@ import type { IedConfig } from '../ied/index.ts'
 import type { MasterConfig } from '../master/index.ts'
 import type { RtuConfig } from '../rtu/index.ts'
 import { caseFacts } from './case-facts.ts'
-import type { Draft } from './plan.ts'
+import type { Draft } from './plan-draft.ts'
 import { IOA_BASE } from './plan-types.ts'
 import type { ScenarioIed } from './scenario-schema.ts'
 

@@ -3,6 +3,7 @@ import { gridCase } from '../grid/index.ts'
 import { LINK_DEFAULTS, type SecureLinkOptions } from '../protocol/index.ts'
 import { DEVICE_DELAY_MS, PROPAGATION_MS_PER_KM } from '../sim/index.ts'
 import { casOf, chainsOf } from './plan-chains.ts'
+import type { Draft } from './plan-draft.ts'
 import { keyServerOf } from './plan-keys.ts'
 import { gatewayConfig, iedConfig, masterConfig, rtuConfig } from './plan-nodes.ts'
 import type { LabPlan, PlanLink, PlanNode } from './plan-types.ts'
@@ -16,19 +17,6 @@ const SLOT_BITS = 32
 export type PlanOptions = {
   /** Epoch of the links' sessions, 1..2^52, larger at each run that keeps key of an earlier one: wall time in ms will do. */
   readonly epoch?: number
-}
-
-/** What the builders of the nodes' configurations share. */
-export type Draft = {
-  readonly scenario: Scenario
-  readonly links: readonly PlanLink[]
-  readonly ways: Ways
-  readonly cas: ReadonlyMap<string, number>
-  readonly chains: ReturnType<typeof chainsOf>
-  /** Number of the link between two nodes. */
-  readonly linkOf: (a: string, b: string) => number
-  /** Options of a node's end of its link to a neighbour. */
-  readonly endOf: (node: string, neighbour: string) => SecureLinkOptions
 }
 
 /** The plan of a scenario that `parseScenario` gave. */

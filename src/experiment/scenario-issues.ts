@@ -16,7 +16,8 @@ export type Finding = { readonly problem: Problem; readonly mend: Mend | undefin
 /** Problems of the schema's issues, those of unions taken from the branch that fits best. */
 export function findingsOf(issues: readonly Issue[], value: unknown): readonly Finding[] {
   const flat = issues.flatMap((issue) => flatten(issue, []))
-  const findings = flat.flatMap((issue) => findingOf(issue, value))
+  const schema = scenarioJsonSchema()
+  const findings = flat.flatMap((issue) => findingOf(issue, value, schema))
   // A misspelt key is one problem: that the right key is then missing need not be said.
   const renamed = new Set(
     findings.flatMap(({ mend }) => (mend?.kind === 'rename' ? [JSON.stringify([...mend.path, mend.to])] : [])),
@@ -66,14 +67,14 @@ function flatten(issue: Issue, prefix: Path): readonly Issue[] {
   return [{ ...issue, path }]
 }
 
-function findingOf(issue: Issue, value: unknown): readonly Finding[] {
+function findingOf(issue: Issue, value: unknown, schema: SchemaNode): readonly Finding[] {
   const path = issue.path as (string | number)[]
   const raw = get(value, path)
   const found = show(raw)
   const remove: Mend = { kind: 'remove', path }
   switch (issue.code) {
     case 'unrecognized_keys':
-      return issue.keys.map((key) => unknownKey(path, key, value))
+      return issue.keys.map((key) => unknownKey([...path, key], value, schema))
     case 'invalid_type': {
       const expected = article(issue.expected)
       if (raw !== undefined) return [{ problem: { path, message: 'wrong type', found, expected }, mend: remove }]
@@ -96,7 +97,7 @@ function findingOf(issue: Issue, value: unknown): readonly Finding[] {
       return [{ problem: { path, message: 'unknown choice', found, expected: choices(issue.values) }, mend: remove }]
     case 'invalid_union': {
       const options = 'options' in issue ? issue.options : undefined
-      const expected = options === undefined ? alternativesAt(path) : choices(options)
+      const expected = options === undefined ? alternatives(schemaAt(schema, path)) : choices(options)
       const mend: Mend = options === undefined ? remove : { kind: 'replace', path, value: options[0] }
       return [{ problem: { path, message: 'unknown choice', found, expected }, mend }]
     }
@@ -107,13 +108,15 @@ function findingOf(issue: Issue, value: unknown): readonly Finding[] {
   }
 }
 
-function unknownKey(path: Path, key: string, value: unknown): Finding {
-  const known = keysAt(path)
+function unknownKey(at: Path, value: unknown, schema: SchemaNode): Finding {
+  const path = at.slice(0, -1)
+  const key = String(at.at(-1))
+  const known = keysOf(schemaAt(schema, path))
   const taken = get(value, path)
   const free = known.filter((name) => !(typeof taken === 'object' && taken !== null && Object.hasOwn(taken, name)))
   const near = nearest(key, free) ?? nearest(key, known)
   const problem = {
-    path: [...path, key],
+    path: at,
     message: 'unknown key',
     atKey: true,
     found: quote(key),
@@ -122,7 +125,7 @@ function unknownKey(path: Path, key: string, value: unknown): Finding {
   if (near !== undefined && free.includes(near)) {
     return { problem, mend: { kind: 'rename', path, from: key, to: near } }
   }
-  return { problem, mend: { kind: 'remove', path: [...path, key] } }
+  return { problem, mend: { kind: 'remove', path: at } }
 }
 
 /** The candidate with the least edits, if it is near enough to have been meant. */
@@ -153,8 +156,8 @@ function editDistance(a: string, b: string): number {
 type SchemaNode = { readonly [key: string]: unknown }
 
 /** The schema's nodes at a path: several where the value may be one of several kinds. */
-function schemaAt(path: Path): readonly SchemaNode[] {
-  let nodes: SchemaNode[] = [scenarioJsonSchema()]
+function schemaAt(root: SchemaNode, path: Path): readonly SchemaNode[] {
+  let nodes: SchemaNode[] = [root]
   const spread = (node: SchemaNode): SchemaNode[] => [
     ...((node['oneOf'] ?? node['anyOf'] ?? []) as SchemaNode[]).flatMap(spread),
     node,
@@ -169,12 +172,12 @@ function schemaAt(path: Path): readonly SchemaNode[] {
   return nodes.flatMap(spread)
 }
 
-function keysAt(path: Path): readonly string[] {
-  return [...new Set(schemaAt(path).flatMap((node) => Object.keys((node['properties'] ?? {}) as object)))]
+function keysOf(nodes: readonly SchemaNode[]): readonly string[] {
+  return [...new Set(nodes.flatMap((node) => Object.keys((node['properties'] ?? {}) as object)))]
 }
 
-function alternativesAt(path: Path): string {
-  const kinds = schemaAt(path).flatMap((node) =>
+function alternatives(nodes: readonly SchemaNode[]): string {
+  const kinds = nodes.flatMap((node) =>
     node['const'] === undefined ? (node['type'] ?? []) : quote(String(node['const'])),
   )
   return kinds.map((kind) => (kind === 'array' ? 'a list' : String(kind))).join(' or ')

@@ -32,10 +32,14 @@ export function parseScenario(text: string, fileName: string): Scenario {
   const problems = [...source.duplicates, ...findings.map(({ problem }) => problem), ...checked]
   if (problems.length === 0 && parsed.success) return parsed.data
   const sorted = problems.toSorted((a, b) => source.offsetOf(a) - source.offsetOf(b))
-  throw new ScenarioError(sorted.map((problem) => source.report(problem)))
+  const lines = sorted.slice(0, MAX_PROBLEMS).map((problem) => source.report(problem))
+  const more = sorted.length - lines.length
+  throw new ScenarioError(more > 0 ? [...lines, `${fileName}: and ${more} more problems`] : lines)
 }
 
 const MAX_MENDING_ROUNDS = 4
+/** Problems told one by one; a file with more has one cause. */
+const MAX_PROBLEMS = 100
 
 /** Whether a path is the other or leads into it. */
 function isAt(path: Path, wrong: Path): boolean {

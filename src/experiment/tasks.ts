@@ -12,7 +12,7 @@ export type Outcome = 'full' | 'degraded' | 'late' | 'failed'
 export type HopTime = {
   readonly node: string
   readonly tMs: number
-  readonly suite: Suite | undefined
+  readonly suite: Suite | null
   /** Waiting for its turn, without the wait for key. */
   readonly queueMs: number
   readonly keyWaitMs: number
@@ -24,16 +24,17 @@ export type HopTime = {
 export type TaskRecord = {
   readonly task: string
   readonly taskClass: string
-  readonly chain: string | undefined
+  readonly chain: string | null
   readonly ca: number
   readonly ioa: number
   readonly issuedMs: number
-  readonly deadlineMs: number
+  /** null: none. */
+  readonly deadlineMs: number | null
   readonly requiredSuite: Suite
   readonly outcome: Outcome
-  /** Issue to the effect's confirmation (ACTTERM), or a sample's arrival; undefined if it never came. */
-  readonly latencyMs: number | undefined
-  readonly reason: string | undefined
+  /** Issue to the effect's confirmation (ACTTERM), or a sample's arrival; null if it never came. */
+  readonly latencyMs: number | null
+  readonly reason: string | null
   readonly hops: readonly HopTime[]
   /** Waiting in the centre before its first sending: chain off, no link, or another command to the same point. */
   readonly turnMs: number
@@ -43,7 +44,7 @@ export type TaskRecord = {
   /** What is left of the time: propagation, retransmission, processing. */
   readonly wireMs: number
   /** The last node that is known to have had it, for a task that never ended well. */
-  readonly lastSeenAt: string | undefined
+  readonly lastSeenAt: string | null
 }
 
 /** All commands and telemetry samples of a run, in order of issue. */
@@ -85,36 +86,36 @@ function commandOf({ record, sent, along, end, lastMs }: CommandParts): TaskReco
   const hopRecords = [...sent, ...along.filter(({ name }) => name === 'hop')].sort((a, b) => a.tMs - b.tMs)
   const hops = hopRecords.map(hopOf)
   const requiredSuite = suiteOf(record, 'requiredSuite') ?? 'aes'
-  const deadlineMs = numberOf(record, 'deadlineMs') ?? Number.POSITIVE_INFINITY
+  const deadlineMs = numberOf(record, 'deadlineMs') ?? null
   const tookEffect = end?.['ok'] === true || end?.['delivered'] === true || end?.['reason'] === 'late'
-  const latencyMs = tookEffect && end !== undefined ? (numberOf(end, 'latencyMs') ?? end.tMs - record.tMs) : undefined
+  const latencyMs = tookEffect && end !== undefined ? (numberOf(end, 'latencyMs') ?? end.tMs - record.tMs) : null
   const acts = along.filter(({ name }) => name === 'ied.act')
-  // Only the way to the IED carries the command; a confirmation in another suite reveals nothing of it.
-  const suites = [
-    ...hops.filter(({ direction }) => direction === 'control').map(({ suite }) => suite),
-    ...acts.map((act) => suiteOf(act, 'suite')),
-  ]
+  // Of several attempts the last one counts, and of that only the way to the IED: the answer is in the command's suite.
+  const lastSentMs = sent.at(-1)?.tMs ?? 0
+  const towards = hops.filter(({ direction, tMs }) => direction === 'control' && tMs >= lastSentMs)
+  const answer = end === undefined ? null : suiteOf(end, 'suite')
+  const suites = [...towards.map(({ suite }) => suite), ...(answer === null ? [] : [answer])]
   const lost = along.filter(({ name }) => name === 'hop.noRoute').at(-1)
   const last = [...hopRecords, ...acts].sort((a, b) => a.tMs - b.tMs).at(-1)
   const breakerMs = sumOf(
     along.filter(({ name }) => name === 'ied.done'),
     'breakerMs',
   )
-  const reason = end === undefined ? 'no answer' : textOf(end, 'reason')
+  const reason = end === undefined ? 'no answer' : (textOf(end, 'reason') ?? null)
   const wholeMs = latencyMs ?? (end?.tMs ?? lastMs) - record.tMs
   // What never left the centre waited there all the time.
   const turnMs = Math.min(wholeMs, sent.length === 0 ? wholeMs : (numberOf(sent[0] ?? record, 'waitMs') ?? 0))
   return {
     ...identity(record, textOf(record, 'taskType') ?? 'command', String(record['task'])),
-    chain: textOf(record, 'chain'),
+    chain: textOf(record, 'chain') ?? null,
     deadlineMs,
     requiredSuite,
     outcome: outcomeOf({ latencyMs, deadlineMs, requiredSuite, suites }),
     latencyMs,
-    reason: end?.['ok'] === true ? undefined : lost === undefined ? reason : `${reason}, no route at ${lost.node}`,
+    reason: end?.['ok'] === true ? null : lost === undefined ? reason : `${reason}, no route at ${lost.node}`,
     hops,
     ...timesOf({ hops, turnMs, breakerMs, wholeMs }),
-    lastSeenAt: tookEffect ? undefined : (last?.node ?? record.node),
+    lastSeenAt: tookEffect ? null : (last?.node ?? record.node),
   }
 }
 
@@ -124,20 +125,20 @@ function telemetryOf(named: Named): readonly TaskRecord[] {
   return (named.get('telemetry.sampled') ?? []).map((record) => {
     const arrival = received.get(keyOf(record))?.[0]
     const requiredSuite = suiteOf(record, 'requiredSuite') ?? 'aes'
-    const deadlineMs = numberOf(record, 'deadlineMs') ?? Number.POSITIVE_INFINITY
-    const latencyMs = arrival === undefined ? undefined : (numberOf(arrival, 'latencyMs') ?? arrival.tMs - record.tMs)
+    const deadlineMs = numberOf(record, 'deadlineMs') ?? null
+    const latencyMs = arrival === undefined ? null : (numberOf(arrival, 'latencyMs') ?? arrival.tMs - record.tMs)
     const suites = arrival === undefined ? [] : [suiteOf(arrival, 'suite')]
     return {
       ...identity(record, 'telemetry', keyOf(record)),
-      chain: undefined,
+      chain: null,
       deadlineMs,
       requiredSuite,
       outcome: outcomeOf({ latencyMs, deadlineMs, requiredSuite, suites }),
       latencyMs,
-      reason: arrival === undefined ? 'not received' : undefined,
+      reason: arrival === undefined ? 'not received' : null,
       hops: [],
       ...timesOf({ hops: [], turnMs: 0, breakerMs: 0, wholeMs: latencyMs ?? 0 }),
-      lastSeenAt: arrival === undefined ? record.node : undefined,
+      lastSeenAt: arrival === undefined ? record.node : null,
     }
   })
 }
@@ -166,15 +167,15 @@ function timesOf({ hops, turnMs, breakerMs, wholeMs }: Spent) {
 }
 
 type Judged = {
-  readonly latencyMs: number | undefined
-  readonly deadlineMs: number
+  readonly latencyMs: number | null
+  readonly deadlineMs: number | null
   readonly requiredSuite: Suite
-  readonly suites: readonly (Suite | undefined)[]
+  readonly suites: readonly (Suite | null)[]
 }
 
 function outcomeOf({ latencyMs, deadlineMs, requiredSuite, suites }: Judged): Outcome {
-  if (latencyMs === undefined) return 'failed'
-  if (latencyMs > deadlineMs) return 'late'
+  if (latencyMs === null) return 'failed'
+  if (deadlineMs !== null && latencyMs > deadlineMs) return 'late'
   const isFull = suites.every((suite) => suite === 'otp' || (requiredSuite === 'aes' && suite === 'aes'))
   return isFull ? 'full' : 'degraded'
 }
@@ -199,9 +200,9 @@ function pointOf(record: LabRecord): string {
   return `${record['ca']}/${record['ioa']}`
 }
 
-function suiteOf(record: LabRecord, fact: string): Suite | undefined {
+function suiteOf(record: LabRecord, fact: string): Suite | null {
   const value = record[fact]
-  return value === 'otp' || value === 'aes' ? value : undefined
+  return value === 'otp' || value === 'aes' ? value : null
 }
 
 function sumOf(records: readonly LabRecord[], fact: string): number {

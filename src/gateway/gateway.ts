@@ -3,15 +3,17 @@ import type { LabNode, NodeEffect, NodeInput, Suite, Wake } from '../runtime/con
 import {
   DEFAULT_PRIORITIES,
   hopEvent,
-  kindOfAsdu,
   LinkPorts,
   type PortEvent,
   type Priorities,
+  priorityOf,
 } from '../runtime/link-ports.ts'
 import type { GatewayConfig } from './config.ts'
 
 /** The common address that means every station (IEC 60870-5-101, 7.2.4). */
 const BROADCAST_CA = 65_535
+const DEFAULT_HOLD_MS = 10_000
+const DEFAULT_DRAIN_MS = 5_000
 
 type Relayed = { readonly view: AsduView; readonly fromLink: number }
 
@@ -20,7 +22,7 @@ type Relayed = { readonly view: AsduView; readonly fromLink: number }
  * common address along `routes`, monitor direction along `toCentre`, always over the first link that is up and never back
  * where it came from. It never changes an octet of an ASDU and answers nothing itself. What finds no link waits `holdMs`.
  *
- * Emits `hop` for commands and their confirmations when they leave, and `hop.noRoute` for what found no link.
+ * Emits `hop` for commands and their confirmations when they leave, `hop.noRoute` for what found no link and `hop.lost` for what a link gave up.
  */
 export class Gateway implements LabNode {
   readonly #config: GatewayConfig
@@ -32,7 +34,7 @@ export class Gateway implements LabNode {
   /** RangeError if a route names a link that the gateway does not have. */
   constructor(config: GatewayConfig) {
     this.#config = config
-    this.#holdMs = config.holdMs ?? 10_000
+    this.#holdMs = config.holdMs ?? DEFAULT_HOLD_MS
     this.#priorities = { ...DEFAULT_PRIORITIES, ...config.priorities }
     this.#ports = new LinkPorts(config.links)
     this.#routes = new Map(Object.entries(config.routes).map(([ca, links]) => [Number(ca), links]))
@@ -48,7 +50,10 @@ export class Gateway implements LabNode {
   handle(input: NodeInput | Wake, nowMs: number): readonly NodeEffect[] {
     this.#ports.take(input, nowMs)
     if (input.kind === 'drain') {
-      this.#ports.drain({ after: this.#config.toCentre, patienceMs: this.#config.drainMs ?? 5_000 }, nowMs)
+      // Of two gateways that are each other's second way, the controlled one waits for the other.
+      const controlled = this.#config.links.filter(({ link, end }) => end === 1 && this.#config.toCentre.includes(link))
+      const after = controlled.map(({ link }) => link)
+      this.#ports.drain({ after, patienceMs: this.#config.drainMs ?? DEFAULT_DRAIN_MS }, nowMs)
     }
     for (let event = this.#ports.next(); event !== undefined; event = this.#ports.next()) this.#onPort(event, nowMs)
     return this.#ports.finish(nowMs)
@@ -56,7 +61,6 @@ export class Gateway implements LabNode {
 
   #onPort(event: PortEvent<Relayed>, nowMs: number): void {
     if (event.kind === 'asdu') this.#relay(event.asdu, event.suite, event.link, nowMs)
-    else if (event.kind === 'lost' && !event.wasSent) this.#noRoute(event.context, event.reason)
     else if (event.kind === 'sent') {
       const hop = hopEvent(event.context.view, event.context.fromLink, event)
       if (hop !== undefined) this.#ports.event(hop)
@@ -66,12 +70,11 @@ export class Gateway implements LabNode {
   #relay(asdu: Uint8Array, suite: Suite, fromLink: number, nowMs: number): void {
     const view = peekAsdu(asdu)
     if (view === undefined) return
-    const kind = kindOfAsdu(view)
-    const priority = this.#priorities[kind]
+    const priority = priorityOf(view, this.#priorities)
     // A command may not be given twice behind its sender's back; all else may arrive twice.
-    const message = { asdu, suite, priority, expiresAtMs: nowMs + this.#holdMs, resend: kind !== 'command' }
+    const message = { asdu, suite, priority, expiresAtMs: nowMs + this.#holdMs, resend: !isControlDirection(view) }
     const ways = this.#waysOf(view).map((links) => links.filter((link) => link !== fromLink))
-    if (ways.every((links) => links.length === 0)) this.#noRoute({ view, fromLink }, 'noRoute')
+    if (ways.every((links) => links.length === 0)) this.#ports.noteLoss(asdu, 'noRoute')
     for (const links of ways) if (links.length > 0) this.#ports.send(links, message, { view, fromLink }, nowMs)
   }
 
@@ -86,10 +89,5 @@ export class Gateway implements LabNode {
       if (first !== undefined && !byFirst.has(first)) byFirst.set(first, links)
     }
     return [...byFirst.values()]
-  }
-
-  #noRoute({ view, fromLink }: Relayed, reason: string): void {
-    const { ca, ioa, typeId, cot } = view
-    this.#ports.event({ name: 'hop.noRoute', ca, ioa, typeId, cot, fromLink, reason })
   }
 }

@@ -33,7 +33,9 @@ export type IedConfig = {
   /** Lab time of the first telemetry, so that devices do not all speak at once, ms (default: one period). */
   readonly telemetryPhaseMs?: number
   readonly telemetryDeadlineMs: number
-  /** Suite of telemetry and events (default aes). */
+  /** Suite that telemetry needs to count as full (default aes). */
+  readonly telemetryRequiredSuite?: Suite
+  /** Suite that telemetry and events are sent in (default aes). */
   readonly telemetrySuite?: Suite
   /** Change of frequency that is reported at once, Hz. */
   readonly deadbandHz: number

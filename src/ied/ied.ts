@@ -11,7 +11,7 @@ import {
   WireError,
 } from '../protocol/index.ts'
 import type { GridDone, LabNode, NodeEffect, NodeInput, Suite, Wake } from '../runtime/contract.ts'
-import { DEFAULT_PRIORITIES, kindOfAsdu, LinkPorts, type Priorities } from '../runtime/link-ports.ts'
+import { DEFAULT_PRIORITIES, LinkPorts, type Priorities, priorityOf } from '../runtime/link-ports.ts'
 import type { IedConfig } from './config.ts'
 import { breakerReport, Measurands } from './measurands.ts'
 
@@ -25,6 +25,10 @@ const SERVED_TYPES: ReadonlySet<number> = new Set([C_SC_NA_1, C_SE_NC_1, C_SC_TA
 /** How long a message may wait for the link or for key, ms. */
 const HOLD_MS = 10_000
 const DEFAULT_DRAIN_MS = 5_000
+/** Commands that may be under way in the grid; more are refused. */
+const MAX_ACTIONS = 64
+/** Values of M_ME_TF_1 that fit one ASDU. */
+const MAX_PMU_OBJECTS = 16
 
 /** An ASDU from the RTU; the answer goes in the same suite. */
 type Received = { readonly octets: Uint8Array; readonly suite: Suite }
@@ -54,7 +58,12 @@ export class Ied implements LabNode {
   readonly #actions = new Map<number, Action>()
   #nextRequest = 1
 
+  /** RangeError for a phasor block that does not fit one ASDU. */
   constructor(config: IedConfig) {
+    const { objects } = config.pmu ?? { objects: 1 }
+    if (!Number.isInteger(objects) || objects < 1 || objects > MAX_PMU_OBJECTS) {
+      throw new RangeError(`IED ${config.id}: phasor block of ${objects} values, not 1..${MAX_PMU_OBJECTS}`)
+    }
     this.#config = config
     this.#priorities = { ...DEFAULT_PRIORITIES, ...config.priorities }
     this.#ports = new LinkPorts([config.link])
@@ -130,7 +139,8 @@ export class Ied implements LabNode {
       const ioa = asdu && peekAsdu(asdu)?.ioa
       if (ioa === undefined) continue
       const { deadlineMs } = due
-      this.#ports.event({ name: 'telemetry.sampled', ca, ioa, tagMs, deadlineMs, requiredSuite: 'aes' })
+      const requiredSuite = this.#config.telemetryRequiredSuite ?? 'aes'
+      this.#ports.event({ name: 'telemetry.sampled', ca, ioa, tagMs, deadlineMs, requiredSuite })
       this.#send(asdu, this.#suite, nowMs)
     }
   }
@@ -150,8 +160,13 @@ export class Ied implements LabNode {
   #send(asdu: Uint8Array | undefined, suite: Suite, nowMs: number): void {
     const view = asdu && peekAsdu(asdu)
     if (asdu === undefined || view === undefined) return
-    const kind = kindOfAsdu(view)
-    const message = { asdu, suite, priority: this.#priorities[kind], expiresAtMs: nowMs + HOLD_MS, resend: true }
+    const message = {
+      asdu,
+      suite,
+      priority: priorityOf(view, this.#priorities),
+      expiresAtMs: nowMs + HOLD_MS,
+      resend: true,
+    }
     this.#ports.send([this.#config.link.link], message, undefined, nowMs)
   }
 
@@ -180,7 +195,7 @@ export class Ied implements LabNode {
     else if (asdu?.type === 'C_SC_NA_1' || asdu?.type === 'C_SC_TA_1') {
       const sco = asdu.objects[0]?.value.sco
       // Direct commands only; and the load has no way back.
-      const isFit = sco?.on === true && !sco.select
+      const isFit = sco?.on === true && !sco.select && this.#actions.size < MAX_ACTIONS
       this.#reply(received, { cot: cot.activationCon, negative: !isFit }, nowMs)
       if (isFit && this.#isTripped) this.#reply(received, YES(cot.activationTermination), nowMs)
       // A trip under way is not begun again: its own end answers both.
@@ -190,7 +205,7 @@ export class Ied implements LabNode {
       }
     } else if (asdu?.type === 'C_SE_NC_1') {
       const { value: deltaMw = Number.NaN, qos } = asdu.objects[0]?.value ?? {}
-      const isFit = Number.isFinite(deltaMw) && qos?.select === false
+      const isFit = Number.isFinite(deltaMw) && qos?.select === false && this.#actions.size < MAX_ACTIONS
       this.#reply(received, { cot: cot.activationCon, negative: !isFit }, nowMs)
       // The same set-point while it is being set is not set twice; another one is set after it.
       if (isFit && !this.#isUnderWay(received.octets, 'sameValue')) {

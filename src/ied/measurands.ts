@@ -18,12 +18,11 @@ export class Measurands {
     this.#config = config
   }
 
-  /** Takes a sample; true when the frequency has moved out of the deadband about the value last reported. */
+  /** Takes a sample; true when it is the first, or the frequency left the deadband about the value last reported. */
   take(sample: GridSample): boolean {
     this.#sample = sample
     if (this.#config.points.frequencyIoa === undefined) return false
-    // At rest the deviation is 0, which is what the centre believes until told otherwise.
-    return Math.abs(sample.deltaFHz - (this.#reportedHz ?? 0)) > this.#config.deadbandHz
+    return this.#reportedHz === undefined || Math.abs(sample.deltaFHz - this.#reportedHz) > this.#config.deadbandHz
   }
 
   /** All measurands in one M_ME_TF_1, or the frequency alone; undefined when there is nothing to report. */

@@ -238,7 +238,7 @@ export class KeyClient {
     if (this.#closed || !this.#subscribed || stream.asking || upToSlot <= fromSlot) return
     stream.asking = true
     const { path, requestSerialize, responseDeserialize } = keyServerService.getKey
-    const request = { channel, slots: upToSlot - fromSlot, upToSlot }
+    const request = { channel, slots: upToSlot - fromSlot, upToSlot, instance: this.#instance }
     const deadline = Date.now() + GET_KEY_DEADLINE_MS
     const done = (error: ServiceError | null, reply?: GetKeyReply): void => {
       stream.asking = false

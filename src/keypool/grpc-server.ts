@@ -66,6 +66,7 @@ type Waiting = {
   readonly channel: number
   readonly fromSlot: number
   readonly answer: () => void
+  timer?: NodeJS.Timeout
 }
 type BlockStream = ServerWritableStream<BlocksRequest, KeyBlock>
 type StatusStream = ServerWritableStream<Empty, PoolStatus>
@@ -164,6 +165,7 @@ class Binding {
   close(): void {
     this.#closed = true
     clearTimeout(this.#timer)
+    for (const waiting of this.#waiting) clearTimeout(waiting.timer)
     for (const call of [...this.#blockStreams.values(), ...this.#statusStreams])
       end(call, grpcStatus.UNAVAILABLE, 'closing')
   }
@@ -215,7 +217,11 @@ class Binding {
     else this.#wait(call, { client, channel, fromSlot, answer }, reply)
   }
 
-  #getKeyRefusal(client: string, { channel, slots, upToSlot }: GetKeyRequest, goal: number): CallStatus | undefined {
+  #getKeyRefusal(client: string, request: GetKeyRequest, goal: number): CallStatus | undefined {
+    const { channel, slots, upToSlot, instance = '' } = request
+    if (instance !== '' && this.#blockStreams.get(client)?.request.instance !== instance) {
+      return { code: grpcStatus.FAILED_PRECONDITION, details: 'no Blocks stream of this instance' }
+    }
     const reason = this.#options.node.refusal(client, channel, goal)
     if (reason !== undefined) return { code: REFUSAL_CODES[reason], details: reason }
     if (upToSlot === undefined && (slots < 1 || slots > MAX_WANT_SLOTS)) {
@@ -226,23 +232,18 @@ class Binding {
     return { code: grpcStatus.RESOURCE_EXHAUSTED, details: 'too many calls' }
   }
 
-  #wait(call: GetKeyCall, waiting: Waiting, reply: sendUnaryData<GetKeyReply>): void {
+  #wait(call: GetKeyCall, entry: Waiting, reply: sendUnaryData<GetKeyReply>): void {
     const leftMs = Number(call.getDeadline()) - Date.now() - DEADLINE_MARGIN_MS
-    const timer = setTimeout(
+    entry.timer = setTimeout(
       () => {
         this.#waiting.delete(entry)
         reply({ code: grpcStatus.RESOURCE_EXHAUSTED, details: 'no key before the deadline' })
       },
       Math.min(MAX_WAIT_MS, Math.max(0, leftMs)),
     )
-    const answer = (): void => {
-      clearTimeout(timer)
-      waiting.answer()
-    }
-    const entry: Waiting = { ...waiting, answer }
     this.#waiting.add(entry)
     call.on('cancelled', () => {
-      clearTimeout(timer)
+      clearTimeout(entry.timer)
       this.#waiting.delete(entry)
     })
   }
@@ -251,6 +252,7 @@ class Binding {
     for (const entry of this.#waiting) {
       if ((this.#options.node.stream(entry.channel)?.assignedSlots ?? 0) <= entry.fromSlot) continue
       this.#waiting.delete(entry)
+      clearTimeout(entry.timer)
       entry.answer()
     }
   }

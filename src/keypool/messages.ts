@@ -5,7 +5,12 @@ import { isSlot, SLOT_BYTES } from './pool.ts'
 import { KEYSERVER_PROTO } from './proto.ts'
 import type { StreamPosition } from './server-node.ts'
 
-export type GetKeyRequest = { readonly channel: number; readonly slots: number; readonly upToSlot?: number }
+export type GetKeyRequest = {
+  readonly channel: number
+  readonly slots: number
+  readonly upToSlot?: number
+  readonly instance?: string
+}
 export type GetKeyReply = { readonly blocks: readonly KeyBlock[]; readonly assignedSlots: number }
 export type BlocksRequest = {
   readonly links: readonly number[]

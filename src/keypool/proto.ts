@@ -8,7 +8,8 @@ service KeyServer {
   // Asks for more key on a channel the caller sends on. Waits up to the call's deadline (at most 30 s) for at least one
   // slot; what is still wanted then stays wanted and comes by Blocks.
   // INVALID_ARGUMENT: number out of range. NOT_FOUND: no such link. PERMISSION_DENIED: not the channel's sender.
-  // RESOURCE_EXHAUSTED: no key until the deadline, too many calls at once, or the other end is far behind.
+  // FAILED_PRECONDITION: the instance has no Blocks stream. RESOURCE_EXHAUSTED: no key until the deadline, too many calls at
+  // once, or the other end is far behind.
   rpc GetKey(GetKeyRequest) returns (GetKeyReply);
   rpc KeyPoolStatus(Empty) returns (PoolStatus);
   // The pool's state every 100 ms and whenever its level changes. A slow reader misses some.
@@ -30,6 +31,9 @@ message GetKeyRequest {
   uint32 slots = 2;
   // In place of slots: where the stream is to reach, at most 65536 slots beyond its end. Idempotent.
   optional uint64 up_to_slot = 3;
+  // If set: grant only while the process of this name (BlocksRequest) has its Blocks stream open, so that no key is assigned
+  // before the server knows where the process's copies end.
+  string instance = 4;
 }
 
 message GetKeyReply {

@@ -96,6 +96,7 @@ export class PoolPublisher {
       ...address,
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
+      disconnectTimeout: CLOSE_TIMEOUT_MS,
       retryStrategy: (attempt) => Math.min(FIRST_BACKOFF_MS * 2 ** Math.min(attempt, 10), MAX_BACKOFF_MS),
     })
     this.#redis.on('error', () => this.#connectionErrors++)

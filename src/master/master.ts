@@ -230,7 +230,8 @@ export class Master implements LabNode {
   #onData(asdu: Uint8Array, view: AsduView, suite: Suite, nowMs: number): void {
     const wallMs = this.#wallMs(nowMs)
     for (const { ioa, value, tagWallMs, isValid } of valuesOf(asdu, wallMs)) {
-      this.#measurements.set(view.ca, ioa, { value, tagWallMs, isValid })
+      // A tag from the future would keep later values out.
+      this.#measurements.set(view.ca, ioa, { value, tagWallMs: Math.min(tagWallMs, wallMs), isValid })
       if (view.cot !== cot.periodic || ioa !== view.ioa) continue
       const latencyMs = wallMs - tagWallMs
       this.#ports.event({ name: 'telemetry.received', ca: view.ca, ioa, tagMs: tagWallMs, latencyMs, suite })

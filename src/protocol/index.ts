@@ -32,6 +32,7 @@ export {
 } from './iec104/asdu.ts'
 export { type ApciCloseReason, ApciConnection, type ApciEffect, type ApciOptions } from './iec104/connection.ts'
 export { WireError, type WireFault } from './iec104/errors.ts'
+export { StreamSession, type StreamSessionEffect } from './iec104/stream-session.ts'
 export { type Cp24Time2a, type Cp56Time2a, cp56 } from './iec104/time.ts'
 export {
   layoutById,
@@ -43,7 +44,6 @@ export {
   typeName,
   type Value,
 } from './iec104/types.ts'
-
 export { Q3pChannel, type Q3pChannelOptions } from './q3p/channel.ts'
 export type { Dropped, Opened } from './q3p/channel-receiver.ts'
 export { HANDSHAKE_SLOTS, type KeyShortage, type Sealed } from './q3p/channel-sender.ts'

@@ -5,6 +5,7 @@ import {
   cot,
   decodeAsdu,
   encodeAsdu,
+  isControlDirection,
   peekAsdu,
   replyTo,
   typeIdOf,
@@ -14,10 +15,10 @@ import type { LabNode, NodeEffect, NodeInput, Suite, Wake } from '../runtime/con
 import {
   DEFAULT_PRIORITIES,
   hopEvent,
-  kindOfAsdu,
   LinkPorts,
   type PortEvent,
   type Priorities,
+  priorityOf,
 } from '../runtime/link-ports.ts'
 import type { RtuConfig } from './config.ts'
 import { Points } from './points.ts'
@@ -95,7 +96,7 @@ export class Rtu implements LabNode {
       if (hop !== undefined) this.#ports.event(hop)
     } else if (event.kind === 'lost' && event.context !== undefined && !event.wasSent) {
       // A command that never left this node has certainly not been carried out, and its sender should know at once.
-      if (kindOfAsdu(event.context.view) === 'command') this.#answer(event.context, NO(cot.activationCon), nowMs)
+      if (isControlDirection(event.context.view)) this.#answer(event.context, NO(cot.activationCon), nowMs)
     }
   }
 
@@ -228,14 +229,13 @@ export class Rtu implements LabNode {
     const relayed = 'view' in what ? what : undefined
     const view = relayed?.view ?? peekAsdu(what.octets)
     if (view === undefined) return
-    const kind = kindOfAsdu(view)
     const { octets: asdu, suite } = what
     const message = {
       asdu,
       suite,
-      priority: this.#priorities[kind],
+      priority: priorityOf(view, this.#priorities),
       expiresAtMs: nowMs + this.#holdMs,
-      resend: kind !== 'command',
+      resend: !isControlDirection(view),
     }
     this.#ports.send(links, message, relayed, nowMs)
   }

@@ -51,7 +51,13 @@ export type GridSample = {
 export type GridRequest =
   | { readonly kind: 'subscribe'; readonly bus: number; readonly periodMs: number }
   /** Trips `loadMw` of load at the bus when the breaker has moved, `breakerDelayMs` after the request. */
-  | { readonly kind: 'shed'; readonly id: number; readonly bus: number; readonly loadMw: number; readonly breakerDelayMs: number }
+  | {
+      readonly kind: 'shed'
+      readonly id: number
+      readonly bus: number
+      readonly loadMw: number
+      readonly breakerDelayMs: number
+    }
   /** Sets the machine's load reference to its initial value plus `deltaMw`. */
   | { readonly kind: 'setpoint'; readonly id: number; readonly bus: number; readonly deltaMw: number }
 

@@ -18,7 +18,11 @@ export type Drive<Input> = {
  */
 export function drive<Input, Effect>(
   node: Node<Input, Effect>,
-  io: { readonly nowMs: LabClock; readonly carryOut: (effect: Effect, nowMs: number) => void; readonly signal: AbortSignal },
+  io: {
+    readonly nowMs: LabClock
+    readonly carryOut: (effect: Effect, nowMs: number) => void
+    readonly signal: AbortSignal
+  },
 ): Drive<Input> {
   const waiting: (Input | Wake)[] = []
   let busy = false

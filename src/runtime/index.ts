@@ -1,5 +1,13 @@
 export { type LabClock, labClock } from './clock.ts'
 export { type Drive, drive, type WakeLag } from './drive.ts'
-export { LINKTYPE_RAW, PcapngFile, rawUdpPacket, readPcapng, wallNs } from './pcapng.ts'
+export {
+  completeUdpChecksum,
+  LINKTYPE_RAW,
+  PcapngFile,
+  type PcapngSection,
+  rawUdpPacket,
+  readPcapng,
+  wallNs,
+} from './pcapng.ts'
 export { parseRecords, type RecordedEvent, Recorder } from './record.ts'
 export { type SendLaw, type UdpCounters, type UdpEnd, UdpLink } from './udp.ts'

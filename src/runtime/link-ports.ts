@@ -9,10 +9,12 @@ import {
   type AsduView,
   cot,
   isControlDirection,
+  peekAsdu,
   SecureLink,
   type SecureLinkEffect,
   type SecureLinkInput,
   type SecureLinkOptions,
+  typeIdOf,
 } from '../protocol/index.ts'
 import type { LabEvent, NodeEffect, NodeInput, StreamBooks, Suite, Wake } from './contract.ts'
 
@@ -71,6 +73,8 @@ export type DrainOptions = {
 export class LinkPorts<Context> {
   readonly #links = new Map<number, SecureLink>()
   readonly #states = new Map<number, 'new' | 'up' | 'stopped' | 'broken'>()
+  /** ASDUs sent and received by type, of each link. */
+  readonly #asduCounts = new Map<number, Map<string, number>>()
   readonly #entries = new Map<number, Entry<Context>>()
   /** Messages none of whose links is up, oldest first. */
   #held: Entry<Context>[] = []
@@ -111,11 +115,6 @@ export class LinkPorts<Context> {
     return this.#drain !== undefined || this.#closeUntilMs !== undefined
   }
 
-  /** No message waits or is unacknowledged on any link. */
-  get isIdle(): boolean {
-    return this.#entries.size === 0 && this.#held.length === 0
-  }
-
   /** Hands an input to the links it is for; other inputs are the node's own. */
   take(input: NodeInput | Wake, nowMs: number): void {
     if (input.kind === 'start') {
@@ -151,6 +150,14 @@ export class LinkPorts<Context> {
   /** Adds an event of the node. */
   event(event: LabEvent): void {
     this.#effects.push({ kind: 'event', event })
+  }
+
+  /** Tells the record that an ASDU goes no further: `hop.noRoute` for want of a link, `hop.lost` for another reason. */
+  noteLoss(asdu: Uint8Array, reason: string): void {
+    const view = peekAsdu(asdu)
+    if (view === undefined) return
+    const { ca, ioa, typeId, cot: cause } = view
+    this.event({ name: reason === 'noRoute' ? 'hop.noRoute' : 'hop.lost', ca, ioa, typeId, cot: cause, reason })
   }
 
   /** No new work: what is under way is finished, then the links are closed. */
@@ -193,7 +200,10 @@ export class LinkPorts<Context> {
     this.#booksAtMs = undefined
     this.#held = []
     this.#report()
-    for (const [link, secureLink] of this.#links) this.event({ name: 'counters', link, ...secureLink.counters() })
+    for (const [link, secureLink] of this.#links) {
+      const byType = Object.fromEntries(this.#asduCounts.get(link) ?? [])
+      this.event({ name: 'counters', link, ...secureLink.counters(), ...byType })
+    }
   }
 
   #report(): void {
@@ -239,7 +249,15 @@ export class LinkPorts<Context> {
   }
 
   #lose(entry: Entry<Context>, reason: string): void {
+    this.noteLoss(entry.message.asdu, reason)
     this.#events.push({ kind: 'lost', context: entry.context, reason, wasSent: entry.wasSent })
+  }
+
+  #count(link: number, what: 'sent' | 'received', asdu: Uint8Array): void {
+    const counts = this.#asduCounts.get(link) ?? new Map<string, number>()
+    this.#asduCounts.set(link, counts)
+    const name = `${what}Type${asdu[0] ?? 0}`
+    counts.set(name, (counts.get(name) ?? 0) + 1)
   }
 
   #feed(link: number, input: SecureLinkInput | Wake, nowMs: number): void {
@@ -257,11 +275,13 @@ export class LinkPorts<Context> {
         this.#effects.push({ kind: 'fetchKeys', channel: effect.channel, upToSlot: effect.upToSlot })
         return
       case 'deliver':
+        this.#count(link, 'received', effect.asdu)
         this.#events.push({ kind: 'asdu', link, asdu: effect.asdu, suite: effect.suite })
         return
       case 'sent': {
         const entry = this.#entries.get(effect.id)
         if (entry === undefined) return
+        this.#count(link, 'sent', entry.message.asdu)
         const { suite, keyWaitMs } = effect
         const isAgain = entry.wasSent
         entry.wasSent = true
@@ -297,11 +317,17 @@ export class LinkPorts<Context> {
   }
 }
 
+const C_IC_NA_1 = typeIdOf('C_IC_NA_1')
+/** Causes 20 to 36 are interrogated by station or group, 37 to 41 counters. */
+const LAST_INTERROGATED = 41
+
 /** What a relayed or answered ASDU is, for its priority. */
 export type AsduKind = 'command' | 'confirmation' | 'event' | 'interrogated' | 'cyclic'
 
-/** Priority in the queue of a link by kind of ASDU, 0 the most urgent. */
-export type Priorities = { readonly [Kind in AsduKind]: number }
+/** Priority in the queue of a link by kind of ASDU, 0 the most urgent; a priority by type identification goes before. */
+export type Priorities = { readonly [Kind in AsduKind]: number } & {
+  readonly byType?: Readonly<Record<number, number>>
+}
 
 /** Commands and their confirmations before events, events before data nobody waits for. */
 export const DEFAULT_PRIORITIES: Priorities = { command: 1, confirmation: 1, event: 3, interrogated: 5, cyclic: 6 }
@@ -309,11 +335,22 @@ export const DEFAULT_PRIORITIES: Priorities = { command: 1, confirmation: 1, eve
 /** What an ASDU is, by type identification and cause (IEC 60870-5-101, 7.2.1 and 7.2.3). */
 export function kindOfAsdu(view: { readonly typeId: number; readonly cot: number }): AsduKind {
   if (isControlDirection(view)) return 'command'
-  if (view.typeId >= 45 && view.typeId <= 69) return 'confirmation'
-  if (view.typeId >= 100 && view.typeId <= 113) return 'confirmation'
+  // Confirmation and termination of an interrogation keep their place before and after its data.
+  if (view.typeId === C_IC_NA_1) return 'interrogated'
+  if (isOfControlType(view)) return 'confirmation'
   if (view.cot === cot.periodic || view.cot === cot.backgroundScan) return 'cyclic'
-  if (view.cot >= cot.interrogatedByStation && view.cot <= 41) return 'interrogated'
-  return 'event'
+  const isInterrogated = view.cot >= cot.interrogatedByStation && view.cot <= LAST_INTERROGATED
+  return isInterrogated ? 'interrogated' : 'event'
+}
+
+/** Types of commands, which their confirmations have too. */
+function isOfControlType({ typeId }: { readonly typeId: number }): boolean {
+  return (typeId >= 45 && typeId <= 69) || (typeId >= 100 && typeId <= 113)
+}
+
+/** Priority of an ASDU in a link's queue. */
+export function priorityOf(view: { readonly typeId: number; readonly cot: number }, priorities: Priorities): number {
+  return priorities.byType?.[view.typeId] ?? priorities[kindOfAsdu(view)]
 }
 
 /** The `hop` event: a relayed command or confirmation has left; undefined for what is neither. */
@@ -322,8 +359,7 @@ export function hopEvent(
   fromLink: number,
   sent: { readonly link: number; readonly suite: Suite; readonly queueMs: number; readonly keyWaitMs: number },
 ): LabEvent | undefined {
-  const kind = kindOfAsdu(view)
-  if (kind !== 'command' && kind !== 'confirmation') return undefined
+  if (!isOfControlType(view)) return undefined
   const { ca, ioa, typeId, cot: cause } = view
   const { link: toLink, suite, queueMs, keyWaitMs } = sent
   return { name: 'hop', ca, ioa, typeId, cot: cause, fromLink, toLink, suite, queueMs, keyWaitMs }

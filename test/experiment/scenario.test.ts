@@ -305,6 +305,23 @@ t.test('what is no YAML, or hostile YAML, is a problem and not a crash', async (
   }
 })
 
+t.test('a file full of problems is told the first hundred, and how many more', async (t) => {
+  const problems = problemsOf(withLines({}, ...Array.from({ length: 150 }, (_, index) => `nonsense${index}: 1`)))
+  t.equal(problems.length, 101)
+  t.equal(problems.at(-1), 's.yaml: and 50 more problems')
+})
+
+t.test('the 118-bus case has its own buses and machines', async (t) => {
+  const text = withLines({
+    5: '  case: ieee118',
+    7: '    - { kind: trip, atS: 5, bus: 100 }',
+    14: '      - { id: load3, kind: load, rtu: rtu1, bus: 59, shedMw: 42.5 }',
+    15: '      - { id: gen30, kind: generator, rtu: rtu1, bus: 80 }',
+  })
+  t.same(problemsOf(text), [])
+  t.match(problemsOf(text.replace('bus: 100', 'bus: 118'))[0], /bus without a machine, found 118/)
+})
+
 t.test('the JSON Schema for editors describes keys with their units', async (t) => {
   const schema = JSON.stringify(scenarioJsonSchema())
   t.match(schema, /"durationS"/)

@@ -181,6 +181,7 @@ t.test('numbers out of range, unknown links and third nodes are refused by their
   t.equal(await getKey(master, { channel: 99, slots: 1 }), grpcStatus.NOT_FOUND)
   t.equal(await getKey(rtu, { channel: 0, slots: 1 }), grpcStatus.PERMISSION_DENIED)
   t.equal(await getKey(gw, { channel: 0, slots: 1 }), grpcStatus.PERMISSION_DENIED, 'the receiving end')
+  t.equal(await getKey(master, { channel: 0, slots: 1, instance: 'not subscribed' }), grpcStatus.FAILED_PRECONDITION)
   t.same(server.node.books(), before)
 })
 
@@ -290,6 +291,28 @@ t.test('when the server is started again streams go on where the ends have them'
   t.same(master.bytes.get(0), gw.bytes.get(0))
   t.same([...master.faults, ...gw.faults], [])
   t.match(second.node.books(), { reservedBits: 320, poolBits: 40 * 32 })
+})
+
+t.test('key that a restart lost to an end is replaced by filler, so that its stream stays whole', async (t) => {
+  const first = await serve()
+  const [master, gw] = [connect(t, first.port, 'master', [0]), connect(t, first.port, 'gw', [0])]
+  first.feed({ kind: 'generated', link: 0, bits: 32 * 30 })
+  master.client.fetch(0, 30)
+  t.ok(await until(() => lengthOf(master, 0) === 30 && lengthOf(gw, 0) === 30))
+  first.close()
+  const second = await serve(first.port)
+  t.teardown(second.close)
+  const have = [{ channel: 0, slot: 80 }]
+  second.feed({ kind: 'subscribe', client: 'master', links: [0], instance: 'had more', have })
+  second.feed({ kind: 'gone', client: 'master' })
+  second.feed({ kind: 'generated', link: 0, bits: 32 * 50 })
+  master.client.fetch(0, 90)
+  t.ok(await until(() => lengthOf(master, 0) === 90 && lengthOf(gw, 0) === 90))
+  t.same([...master.faults, ...gw.faults], [])
+  const [own = [], peer = []] = [master.bytes.get(0), gw.bytes.get(0)]
+  t.same(own.slice(0, 120), peer.slice(0, 120))
+  t.notSame(own.slice(120, 320), peer.slice(120, 320))
+  t.same(own.slice(320), peer.slice(320))
 })
 
 t.test('the pool can be asked for its state and watched', async (t) => {

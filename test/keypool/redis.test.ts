@@ -64,7 +64,7 @@ t.test('pool states reach those who listen and those who come later', async (t) 
     }),
     'it is there now',
   )
-  const listener = new Redis({ path, retryStrategy: () => null })
+  const listener = new Redis({ path, disconnectTimeout: 100, retryStrategy: () => null })
   listener.on('error', () => {})
   t.teardown(() => listener.disconnect())
   const heard: string[] = []

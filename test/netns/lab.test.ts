@@ -19,6 +19,7 @@ import {
 } from '../../netns/index.ts'
 import { identify, isAlive } from '../../netns/processes.ts'
 import { rawUdpPacket, readPcapng } from '../../src/runtime/pcapng.ts'
+import { CLEAR } from '../../src/sim/index.ts'
 
 const OWNER = new URL('./lab-owner.js', import.meta.url).pathname
 const NOBODY = 65_534
@@ -310,7 +311,7 @@ t.test('loopback: the lab is its addresses; capture tells links apart by them', 
   t.notOk(existsSync(report.lockFile))
   const network = await LabNetwork.up(planLab({ lab, nodes: [{ id: 'cc', number: 1 }], links: [] }, 'loopback'))
   t.same(network.execPrefix('cc'), [])
-  await t.rejects(network.setLaw(0, { delayMs: 1, jitterMs: 0, lossRatio: 0, up: true }), /needs network namespaces/)
+  await t.rejects(network.setLaw(0, { ...CLEAR, delayMs: 1 }), /needs network namespaces/)
 })
 
 t.test('a stale lock is taken over, a live one names its process, a broken one stops nobody', async (t) => {

@@ -2,6 +2,7 @@ import t from 'tap'
 import { watchedInterfaces } from '../../netns/capture.ts'
 import { configureCommands, createCommands, lawCommands } from '../../netns/lab.ts'
 import { netemArgs } from '../../netns/netem.ts'
+import { CLEAR, type LinkLaw } from '../../src/sim/index.ts'
 import { PcapStream, PcapStreamError } from '../../netns/pcap-stream.ts'
 import { interfaceNames, type LabNet, labOfNamespace, namespaceName, PlanError, planLab } from '../../netns/plan.ts'
 import { stateDirPath } from '../../netns/state-dir.ts'
@@ -153,22 +154,23 @@ t.test('the commands build namespaces, veth pairs, bridge, addresses and permane
 })
 
 t.test('a law becomes the arguments of netem', async (t) => {
-  const law = { delayMs: 20, jitterMs: 2, lossRatio: 0.01, up: true }
+  const law: LinkLaw = { delayMs: 20, jitterMs: 2, jitter: 'uniform', lossRatio: 0.01, outage: false }
   const args = (changes: object): string => netemArgs({ ...law, ...changes }).join(' ')
   t.equal(args({}), 'netem limit 10000 delay 20000us 2000us loss 1% rate 0bit')
+  t.match(args({ jitter: 'normal' }), 'delay 20000us 2000us distribution normal loss')
   t.equal(args({ jitterMs: 0, lossRatio: 0 }), 'netem limit 10000 delay 20000us rate 0bit')
   t.equal(args({ delayMs: 0, jitterMs: 0, lossRatio: 0 }), 'netem limit 10000 rate 0bit')
   t.equal(args({ delayMs: 0.0335, jitterMs: 0 }), 'netem limit 10000 delay 34us loss 1% rate 0bit')
   t.equal(args({ lossRatio: 1e-7 }), 'netem limit 10000 delay 20000us 2000us loss 0.00001% rate 0bit', 'no exponent')
-  t.equal(args({ rateBps: 64_000 }), 'netem limit 10000 delay 20000us 2000us loss 1% rate 64000bit')
-  t.equal(args({ up: false }), 'netem limit 10000 delay 20000us 2000us loss 100% rate 0bit', 'a link that is down')
-  const bad = [{ delayMs: -1 }, { delayMs: Number.NaN }, { jitterMs: 1e9 }, { lossRatio: 1.01 }, { rateBps: 0 }]
+  t.equal(args({ bandwidthBps: 64_000 }), 'netem limit 10000 delay 20000us 2000us loss 1% rate 64000bit')
+  t.equal(args({ outage: true }), 'netem limit 10000 delay 20000us 2000us loss 100% rate 0bit', 'a link that is down')
+  const bad = [{ delayMs: -1 }, { delayMs: Number.NaN }, { jitterMs: 1e9 }, { lossRatio: 1.01 }, { bandwidthBps: 0 }]
   for (const changes of bad) t.throws(() => args(changes), RangeError, JSON.stringify(changes))
 })
 
 t.test('laws go to the egress of both ends, one batch a namespace', async (t) => {
   const plan = planLab(NET, 'netns')
-  const law = { delayMs: 5, jitterMs: 0, lossRatio: 0, up: true }
+  const law = { ...CLEAR, delayMs: 5 }
   const slow = { ...law, delayMs: 9 }
   const commands = lawCommands(
     plan,

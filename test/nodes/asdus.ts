@@ -5,7 +5,11 @@ import { type Peer, WALL_MS } from './harness.ts'
 const direct = { on: true, qu: 0, select: false }
 const good = { blocked: false, substituted: false, notTopical: false, invalid: false }
 
-export const trip = (ca: number, ioa: number, more: { cot?: number; on?: boolean; select?: boolean } = {}): Uint8Array => {
+export const trip = (
+  ca: number,
+  ioa: number,
+  more: { cot?: number; on?: boolean; select?: boolean } = {},
+): Uint8Array => {
   const sco = { ...direct, on: more.on ?? true, select: more.select ?? false }
   return encodeAsdu(asduOf('C_SC_NA_1', { cot: more.cot ?? cot.activation, ca, objects: [{ ioa, value: { sco } }] }))
 }

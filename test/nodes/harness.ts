@@ -1,5 +1,5 @@
 /** A small virtual-time world for node tests: datagrams with a delay, key streams in memory, a grid that obeys. */
-import { LINK_DEFAULTS, type SecureLinkOptions } from '../../src/protocol/index.ts'
+import { cryptoReady, LINK_DEFAULTS, type SecureLinkOptions } from '../../src/protocol/index.ts'
 import type {
   GridRequest,
   GridSample,
@@ -13,10 +13,17 @@ import type {
 } from '../../src/runtime/contract.ts'
 import { LinkPorts, type Outgoing, type PortEvent } from '../../src/runtime/link-ports.ts'
 
+await cryptoReady
+
 /** Wall clock at lab time 0: 2026-01-01T00:00Z. */
 export const WALL_MS = 1_767_225_600_000
 
-export const linkOptions = (link: number, end: 0 | 1): SecureLinkOptions => ({ ...LINK_DEFAULTS, link, end, epoch: 1000 + end })
+export const linkOptions = (link: number, end: 0 | 1): SecureLinkOptions => ({
+  ...LINK_DEFAULTS,
+  link,
+  end,
+  epoch: 1000 + end,
+})
 
 export type Seen = LabEvent & { readonly tMs: number; readonly node: string }
 type Due = { readonly atMs: number; readonly order: number; readonly act: () => void }
@@ -169,14 +176,21 @@ export class World {
     for (let i = 0; i < bytes.length; i++) bytes[i] = (channel * 7919 + (slot * 4 + i) * 104_729) >>> 3
     const ends = this.#cables.get(Math.floor(channel / 2))?.ends ?? []
     for (const id of ends) {
-      this.at(this.nowMs + 1, () => this.input(id, { kind: 'keyBlock', block: { channel, slot, bytes: bytes.slice() } }))
+      this.at(this.nowMs + 1, () =>
+        this.input(id, { kind: 'keyBlock', block: { channel, slot, bytes: bytes.slice() } }),
+      )
     }
   }
 }
 
 /** A bare station for one side of a node under test: sends what it is told and notes what comes. */
 export class Peer implements LabNode {
-  readonly received: { readonly link: number; readonly asdu: Uint8Array; readonly suite: Suite; readonly atMs: number }[] = []
+  readonly received: {
+    readonly link: number
+    readonly asdu: Uint8Array
+    readonly suite: Suite
+    readonly atMs: number
+  }[] = []
   readonly #ports: LinkPorts<undefined>
   readonly #links: readonly number[]
 

@@ -1,6 +1,6 @@
-import type { LinkLaw } from '../../sim/index.ts'
 import type { LinkState } from '../../runtime/contract.ts'
 import type { UdpEnd, WakeLag } from '../../runtime/index.ts'
+import type { LinkLaw } from '../../sim/index.ts'
 
 /** What `q104 run` and a process of the lab tell each other over Node's IPC pipe. Carries no key material. */
 

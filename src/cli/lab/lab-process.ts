@@ -34,7 +34,10 @@ export class LabProcess {
     this.#child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], detached: true })
     this.#child.on('message', (message: FromProcess) => options.onMessage(message, this))
     const keep = (chunk: Buffer): void => {
-      const lines = chunk.toString('utf8').split('\n').filter((line) => line.trim() !== '')
+      const lines = chunk
+        .toString('utf8')
+        .split('\n')
+        .filter((line) => line.trim() !== '')
       if (options.readyLine !== undefined && lines.some((line) => options.readyLine?.test(line))) {
         options.onMessage({ kind: 'ready' }, this)
       }
@@ -49,7 +52,9 @@ export class LabProcess {
       options.onEnd({ id: this.id, how, lastLines: this.#lines }, this.#stopAsked)
     }
     this.#child.on('error', (error) => end(`could not be started: ${error.message}`))
-    this.#child.on('close', (code, signal) => end(signal === null ? `ended with code ${code}` : `was ended by ${signal}`))
+    this.#child.on('close', (code, signal) =>
+      end(signal === null ? `ended with code ${code}` : `was ended by ${signal}`),
+    )
   }
 
   get pid(): number | undefined {

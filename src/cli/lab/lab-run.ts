@@ -221,7 +221,8 @@ export class LabRun {
       await sleep(20)
       if (performance.now() - told < 5_000) continue
       told = performance.now()
-      this.#options.onWaiting([...this.#waitingFor].map(([id, peer]) => `${id} waits for ${peer}`))
+      const waiting = [...this.#waitingFor].map(([id, peer]) => `${id} waits for ${peer}`)
+      if (waiting.length > 0) this.#options.onWaiting(waiting)
     }
   }
 

@@ -56,7 +56,18 @@ export function launchesOf(context: LaunchContext): readonly Launch[] {
   const laws: Record<number, LinkLaw> = Object.fromEntries(plan.links.map(({ link, law }) => [link, law]))
   const redis = (server: string): Launch => {
     const { host, port } = address('redis')
-    const options = ['--bind', host, '--port', String(port), '--save', '', '--appendonly', 'no', '--protected-mode', 'no']
+    const options = [
+      '--bind',
+      host,
+      '--port',
+      String(port),
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+      '--protected-mode',
+      'no',
+    ]
     const command = [...network.execPrefix('redis'), server, ...options, '--dir', context.tempDir]
     return { id: 'redis', command, readyLine: /Ready to accept connections/ }
   }

@@ -18,7 +18,11 @@ export class LawKeeper {
   #busy: Promise<void> | undefined
 
   /** @param network applies the laws by netem if given; else `tell` hands a law to the processes at a link's ends */
-  constructor(links: readonly PlanLink[], tell: (node: string, link: number, law: LinkLaw) => void, network?: LabNetwork) {
+  constructor(
+    links: readonly PlanLink[],
+    tell: (node: string, link: number, law: LinkLaw) => void,
+    network?: LabNetwork,
+  ) {
     this.#links = new Map(links.map((link) => [link.link, link]))
     this.#network = network
     this.#apply = (link, law) => {

@@ -11,7 +11,14 @@ export class RunFolder {
   constructor(path: string) {
     this.path = path
     this.parts = join(path, 'parts')
-    for (const name of ['events.jsonl', 'metrics.json', 'report.html', 'report.txt', 'capture.pcapng', 'scenario.yaml']) {
+    for (const name of [
+      'events.jsonl',
+      'metrics.json',
+      'report.html',
+      'report.txt',
+      'capture.pcapng',
+      'scenario.yaml',
+    ]) {
       rmSync(this.file(name), { force: true })
     }
     rmSync(this.parts, { recursive: true, force: true })

@@ -52,8 +52,12 @@ export async function runLab(request: RunRequest): Promise<number> {
   const { isolation } = detected
   const byKernel = isolation !== 'loopback' && (await hasNetem())
   const impairment: Impairment = byKernel ? 'netem' : 'transport'
-  const whyImpairment = byKernel ? 'kernel netem' : `in the nodes' transport: ${isolation === 'loopback' ? 'loopback' : 'the kernel has no sch_netem'}`
-  terminal.say(`q104 ${version()}: lab ${lab}, isolation ${isolation} (${detected.why}); links impaired ${whyImpairment}`)
+  const whyImpairment = byKernel
+    ? 'kernel netem'
+    : `in the nodes' transport: ${isolation === 'loopback' ? 'loopback' : 'the kernel has no sch_netem'}`
+  terminal.say(
+    `q104 ${version()}: lab ${lab}, isolation ${isolation} (${detected.why}); links impaired ${whyImpairment}`,
+  )
 
   const interrupted = new AbortController()
   const interrupt = (): void => interrupted.abort()
@@ -115,7 +119,8 @@ async function withNetwork(
         redisServer,
       })
       terminal.say(`starting ${launches.length} processes`)
-      const tell: ConstructorParameters<typeof LawKeeper>[1] = (id, link, law) => run.tell(id, { kind: 'law', link, law })
+      const tell: ConstructorParameters<typeof LawKeeper>[1] = (id, link, law) =>
+        run.tell(id, { kind: 'law', link, law })
       const laws = new LawKeeper(plan.links, tell, impairment === 'netem' ? network : undefined)
       const run = new LabRun({
         launches,
@@ -130,7 +135,8 @@ async function withNetwork(
       outcome = await run.run()
     } finally {
       const summary = await capture?.stop()
-      if (summary !== undefined && summary.missedFrames > 0) terminal.warn(`capture missed ${summary.missedFrames} frames`)
+      if (summary !== undefined && summary.missedFrames > 0)
+        terminal.warn(`capture missed ${summary.missedFrames} frames`)
     }
     if (recordWires) folder.mergeWires((link) => net.links.find((entry) => entry.link === link)?.name ?? `link ${link}`)
     return report(request, { folder, outcome, impairment })

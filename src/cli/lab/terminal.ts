@@ -1,3 +1,4 @@
+import type { MasterStatus } from '../../master/index.ts'
 import type { PoolStatus } from '../../runtime/contract.ts'
 import type { Progress } from './lab-run.ts'
 
@@ -36,22 +37,30 @@ export class Terminal {
   }
 }
 
+/** What the master's process tells: its `MasterStatus`. */
+function isMasterStatus(status: object): status is MasterStatus {
+  return 'chains' in status && 'tasks' in status
+}
+
 const kbit = (bits: number): string => `${(bits / 1000).toFixed(1)}k`
 
-/** `t 12.0/60 s  keys 70.4k [normal; safe 16k th 32k cap 144k]  df -0.031 Hz  chains OTP 20 AES 0 off 0  tasks 31/33 ok  down: cc-gwA` */
+/** `t  12/60 s  K 70.4k bit (normal; safe 16.0k th 32.0k cap 144.0k)  df -0.031 Hz  chains OTP 20 AES 0 off 0  tasks ok 31/33 late 0` */
 export function progressLine({ tS, statusOf, linksDown }: Progress, durationS: number): string {
   const parts = [`t ${tS.toFixed(0).padStart(3)}/${durationS} s`]
   const pool = statusOf.get('keyserver') as PoolStatus | undefined
   if (pool !== undefined) {
     const { books, level, safeBits, thBits, capBits } = pool
-    parts.push(`K ${kbit(books.poolBits)} bit (${level}; safe ${kbit(safeBits)} th ${kbit(thBits)} cap ${kbit(capBits)})`)
+    parts.push(
+      `K ${kbit(books.poolBits)} bit (${level}; safe ${kbit(safeBits)} th ${kbit(thBits)} cap ${kbit(capBits)})`,
+    )
   }
   const grid = statusOf.get('grid')
   if (grid !== undefined) parts.push(`df ${Number(grid['deltaFHz']).toFixed(3)} Hz`)
-  const master = statusOf.get('master')
+  const master = [...statusOf.values()].find(isMasterStatus)
   if (master !== undefined) {
-    const { chainsOtp, chainsAes, chainsOff, tasksIssued, tasksOk } = master
-    parts.push(`chains OTP ${chainsOtp} AES ${chainsAes} off ${chainsOff}`, `tasks ok ${tasksOk}/${tasksIssued}`)
+    const { chains, tasks } = master
+    parts.push(`chains OTP ${chains.otp} AES ${chains.aes} off ${chains.off}`)
+    parts.push(`tasks ok ${tasks.ok}/${tasks.issued} late ${tasks.late}`)
   }
   if (linksDown.length > 0) parts.push(`links down: ${linksDown.join(' ')}`)
   return parts.join('  ')

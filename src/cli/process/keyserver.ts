@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import type { PlanKeyServer } from '../../experiment/index.ts'
 import { KeyServerNode, PoolPublisher, serveKeys } from '../../keypool/index.ts'
 import { drive, Recorder } from '../../runtime/index.ts'
 import { LinkModelNode, QkdLink, randomStream } from '../../sim/index.ts'
-import type { PlanKeyServer } from '../../experiment/index.ts'
 import type { RoleHost, RoleRunner } from './process-main.ts'
 
 /** How often the run hears how the stock stands. */

@@ -1,10 +1,10 @@
+import type { LabPlan } from '../../experiment/index.ts'
 import type { GatewayConfig } from '../../gateway/index.ts'
 import type { IedConfig } from '../../ied/index.ts'
 import type { MasterConfig } from '../../master/index.ts'
 import { cryptoReady } from '../../protocol/index.ts'
 import type { RtuConfig } from '../../rtu/index.ts'
 import type { LabNode } from '../../runtime/contract.ts'
-import type { LabPlan } from '../../experiment/index.ts'
 import type { ProcessSpec } from '../lab/ipc.ts'
 
 /** The master's configuration and what its policy is made from. */

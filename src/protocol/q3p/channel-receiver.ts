@@ -1,5 +1,5 @@
 /** Receiving half of a channel: replay window, epoch, AES keys, and the key stream that the frames point into. */
-import { AES_SPAN_MESSAGES, HANDSHAKE_SLOTS } from './channel-sender.ts'
+import { AES_SPAN_MESSAGES, firstMsgId, HANDSHAKE_SLOTS } from './channel-sender.ts'
 import { type Command, HEADER_BYTES, type Header, parseHeader, TAG_BYTES } from './header.ts'
 import { KeyStream, SLOT_BYTES } from './key-stream.ts'
 import { HALF_KEY_BYTES } from './poly1305.ts'
@@ -28,6 +28,7 @@ type Mark = { readonly msgId: number; readonly slot: number }
 
 export class ChannelReceiver {
   readonly #channel: number
+  readonly #aesMaxMessages: number
   readonly #stream = new KeyStream()
   readonly #window = new ReplayWindow()
   /** By slot, oldest first. */
@@ -35,8 +36,10 @@ export class ChannelReceiver {
   #epoch: { readonly msgId: number; readonly r: Uint8Array } | undefined
   #marks: readonly Mark[] = []
 
-  constructor(channel: number) {
+  /** `aesMaxMessages` as the sender has it: where its message counter starts depends on it. */
+  constructor({ channel, aesMaxMessages }: { readonly channel: number; readonly aesMaxMessages: number }) {
     this.#channel = channel
+    this.#aesMaxMessages = aesMaxMessages
   }
 
   get stream(): KeyStream {
@@ -51,7 +54,7 @@ export class ChannelReceiver {
     const header = parseHeader(datagram)
     if ('drop' in header) return header
     if (header.channel !== this.#channel) return { drop: 'channel' }
-    const msgId = rebuildCounter(header.msgId, this.#window.highest)
+    const msgId = rebuildCounter(header.msgId, this.#nearMsgId)
     const verdict = this.#window.check(msgId)
     if (verdict !== 'fresh') return { drop: verdict }
     if (this.#epoch !== undefined && msgId < this.#epoch.msgId) return { drop: 'oldEpoch' }
@@ -153,6 +156,12 @@ export class ChannelReceiver {
       this.#stream.burnBelow(oldest.slot)
       this.#marks = this.#marks.slice(1)
     }
+  }
+
+  /** What the next counter is near to: the highest accepted, or where a sender begins whose stream is at our slot. */
+  get #nearMsgId(): number {
+    const { highest } = this.#window
+    return highest >= 0 ? highest : firstMsgId(this.#stream.usedSlots, this.#aesMaxMessages)
   }
 
   #slotOf(keyId: number): number {

@@ -120,8 +120,8 @@ export class ChannelSender {
       if (taken === undefined) return { wait: AES_SLOTS }
       this.#dropAesKey()
       usedSlots = AES_SLOTS
-      const firstMsgId = this.#msgId ?? this.#firstMsgId(taken.slot)
-      this.#aes = { bytes: taken.bytes, slot: taken.slot, takenAtMs: nowMs, firstMsgId, messages: 0 }
+      // An epoch is open, so the counter runs.
+      this.#aes = { bytes: taken.bytes, slot: taken.slot, takenAtMs: nowMs, firstMsgId: this.#msgId ?? 0, messages: 0 }
     }
     const aes = this.#aes
     if (aes === undefined) throw new Error('no AES key')
@@ -151,19 +151,19 @@ export class ChannelSender {
   }
 
   #nextMsgId(slot: number): number {
-    const msgId = this.#msgId ?? this.#firstMsgId(slot)
+    const msgId = this.#msgId ?? firstMsgId(slot, this.#options.aesMaxMessages)
     if (msgId >= Number.MAX_SAFE_INTEGER) throw new RangeError('message counter exhausted')
     this.#msgId = msgId + 1
     return msgId
   }
+}
 
-  /**
-   * The counter must not go back over a restart, and nothing but the key stream remembers. Four slots cover at most
-   * aesMaxMessages messages, so this is at least the number of messages that any slots before `slot` can have covered.
-   */
-  #firstMsgId(slot: number): number {
-    return slot * Math.max(1, Math.ceil(this.#options.aesMaxMessages / AES_SLOTS))
-  }
+/**
+ * Message counter of a sender whose stream begins at `slot`. It must not go back over a restart, and nothing but the key
+ * stream remembers: four slots cover at most aesMaxMessages messages, so no slots before `slot` have covered more.
+ */
+export function firstMsgId(slot: number, aesMaxMessages: number): number {
+  return slot * Math.max(1, Math.ceil(aesMaxMessages / AES_SLOTS))
 }
 
 function padSlots(payloadBytes: number): number {

@@ -33,7 +33,7 @@ export class Q3pChannel {
     this.rxChannel = 2 * options.link + 1 - options.end
     const { aesMaxMessages, aesMaxMs } = options
     this.#sender = new ChannelSender({ channel: this.txChannel, aesMaxMessages, aesMaxMs })
-    this.#receiver = new ChannelReceiver(this.rxChannel)
+    this.#receiver = new ChannelReceiver({ channel: this.rxChannel, aesMaxMessages })
   }
 
   /** A HANDSHAKE has been sealed, so messages can be. */

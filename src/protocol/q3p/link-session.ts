@@ -101,7 +101,9 @@ export class LinkSession {
       return
     }
     if (frame?.format === 'U' && frame.function === 'stopdtAct' && this.#holdsStop(nowMs)) return
-    this.#apply(this.#apci.receive(payload, nowMs), nowMs)
+    const effects = this.#apci.receive(payload, nowMs)
+    this.#apply(effects, nowMs)
+    if (frame?.format === 'S' && effects.length === 0) this.#resend(this.#retransmitter.ackedNothing(nowMs))
     // Repeated datagrams get no answer, so a peer that misses an acknowledgement asks with a fresh test frame.
     if (frame?.format === 'U' && frame.function === 'testfrAct') this.#apply(this.#apci.acknowledge(nowMs), nowMs)
   }
@@ -137,7 +139,7 @@ export class LinkSession {
     if (this.#isStopped) return
     if (nowMs >= (this.#apci.wakeAtMs ?? Number.POSITIVE_INFINITY)) this.#apply(this.#apci.wake(nowMs), nowMs)
     if (this.#endReason !== undefined || nowMs < (this.#retransmitter.dueAtMs ?? Number.POSITIVE_INFINITY)) return
-    for (const datagram of this.#retransmitter.retransmit(nowMs)) this.#emitSend(datagram, 'retransmissions')
+    this.#resend(this.#retransmitter.retransmit(nowMs))
     if (this.#retransmitter.isStalled) this.#apply(this.#apci.test(nowMs), nowMs)
   }
 
@@ -157,6 +159,10 @@ export class LinkSession {
     if (run === undefined) this.#ports.counters.drop('sequence')
     else if (run.length === 0) this.#ports.counters.count('framesReordered')
     for (const { apdu, suite } of run ?? []) this.#apply(this.#apci.receive(apdu, nowMs), nowMs, suite)
+    // A gap, and its end, are told at once, so that the peer need not wait for its timer.
+    if (run !== undefined && run.length !== 1 && this.#endReason === undefined) {
+      this.#apply(this.#apci.acknowledge(nowMs), nowMs)
+    }
   }
 
   /** A STOPDT act is left unanswered, to be repeated, while messages are queued; for half of the peer's t1 at most. */
@@ -205,6 +211,10 @@ export class LinkSession {
     }
     this.#emitSend(sealed.datagram, apdu[2] === 1 ? 'framesS' : 'framesU')
     return 0
+  }
+
+  #resend(datagrams: readonly Uint8Array[]): void {
+    for (const datagram of datagrams) this.#emitSend(datagram, 'retransmissions')
   }
 
   #emitSend(bytes: Uint8Array, counter: string): void {

@@ -2,6 +2,7 @@
 
 const INITIAL_RTO_MS = 1000
 const MAX_RTO_MS = 3000
+const DUPLICATE_ACKS = 2
 
 /** Round-trip estimate and retransmission timeout, RFC 6298, section 2. */
 export class RoundTripTimer {
@@ -19,6 +20,11 @@ export class RoundTripTimer {
   get rtoMs(): number {
     const estimateMs = this.#smoothedMs === undefined ? INITIAL_RTO_MS : this.#smoothedMs + 4 * this.#variationMs
     return Math.min(MAX_RTO_MS, Math.max(this.#floorMs, estimateMs) * this.#backOff)
+  }
+
+  /** Round trip as it is known now, acknowledgements held back included, ms; 0 when nothing is known. */
+  get rttMs(): number {
+    return this.#smoothedMs ?? 0
   }
 
   /** Takes the round trip of an exchange that is answered at once; `heldMs` is what acknowledgements are held back. */
@@ -58,6 +64,8 @@ export class Retransmitter {
   readonly #timer: RoundTripTimer
   #pending: Pending[] = []
   #dueAtMs: number | undefined
+  /** Acknowledgements since the last one that moved anything. */
+  #idleAcks = 0
 
   constructor(timer: RoundTripTimer) {
     this.#timer = timer
@@ -87,6 +95,7 @@ export class Retransmitter {
       this.#timer.sample(nowMs - oldest.firstSentAtMs)
     }
     this.#timer.recovered()
+    this.#idleAcks = 0
     this.#dueAtMs = this.#pending.length > 0 ? nowMs + this.#timer.rtoMs : undefined
     return frames
   }
@@ -95,13 +104,25 @@ export class Retransmitter {
   retransmit(nowMs: number): readonly Uint8Array[] {
     const sentBeforeMs = nowMs - this.#timer.rtoMs
     const overdue = this.#pending.filter((frame, index) => index === 0 || frame.lastSentAtMs <= sentBeforeMs)
-    for (const frame of overdue) {
-      frame.lastSentAtMs = nowMs
-      frame.retransmissions += 1
-    }
     this.#timer.backOff()
-    this.#dueAtMs = this.#pending.length > 0 ? nowMs + this.#timer.rtoMs : undefined
-    return overdue.map(({ datagram }) => datagram)
+    return this.#resend(overdue, nowMs)
+  }
+
+  /**
+   * An acknowledgement came that moved nothing; gives the datagrams to send again. The peer sends it at once for each
+   * frame that came too early, so two of them mean that the oldest frame is lost (RFC 5681, 3.2, with two for three,
+   * because a repetition costs no key). After a stall one is enough: the path is back.
+   */
+  ackedNothing(nowMs: number): readonly Uint8Array[] {
+    const [oldest] = this.#pending
+    this.#idleAcks += 1
+    if (oldest === undefined) return []
+    if (this.isStalled) {
+      if (nowMs - oldest.lastSentAtMs < this.#timer.rttMs) return []
+      this.#timer.recovered()
+      return this.#resend(this.#pending, nowMs)
+    }
+    return this.#idleAcks === DUPLICATE_ACKS ? this.#resend([oldest], nowMs) : []
   }
 
   /** The session is over: gives the frames that were never acknowledged, oldest first. */
@@ -110,5 +131,14 @@ export class Retransmitter {
     const frames = this.#pending
     this.#pending = []
     return frames
+  }
+
+  #resend(frames: readonly Pending[], nowMs: number): readonly Uint8Array[] {
+    for (const frame of frames) {
+      frame.lastSentAtMs = nowMs
+      frame.retransmissions += 1
+    }
+    this.#dueAtMs = this.#pending.length > 0 ? nowMs + this.#timer.rtoMs : undefined
+    return frames.map(({ datagram }) => datagram)
   }
 }

@@ -49,7 +49,7 @@ type Timed<T> = T & { readonly atMs: number }
 type Event = { readonly atMs: number; readonly order: number; readonly end: End; readonly input: SecureLinkInput }
 
 export class LinkWorld {
-  readonly links: readonly [SecureLink, SecureLink]
+  readonly links: [SecureLink, SecureLink]
   readonly effects: readonly [Timed<SecureLinkEffect>[], Timed<SecureLinkEffect>[]] = [[], []]
   /** Every distinct datagram that was sent, in hex, by the time of its first transmission. */
   readonly sealed = new Map<string, number>()
@@ -61,7 +61,10 @@ export class LinkWorld {
   readonly #keySkewMs: number
   readonly #keys: readonly (() => number)[]
   readonly #keyLength = [0, 0]
+  /** All key handed out, by channel. */
+  readonly #keyOctets: readonly [number[], number[]] = [[], []]
   readonly #asked = [0, 0]
+  readonly #make: (end: End) => SecureLink
   #events: Event[] = []
   #order = 0
 
@@ -71,9 +74,11 @@ export class LinkWorld {
     this.#keySkewMs = keySkewMs ?? 0
     this.#random = random(seed)
     this.#keys = [random(seed + 1000), random(seed + 2000)]
-    const make = (end: End): SecureLink =>
-      new SecureLink({ ...LINK_DEFAULTS, link: 0, end, epoch: 1_700_000_000_000 + end, ...link })
-    this.links = [make(0), make(1)]
+    this.#make = (end) => {
+      const epoch = 1_700_000_000_000 + Math.floor(this.nowMs)
+      return new SecureLink({ ...LINK_DEFAULTS, link: 0, end, epoch, ...link })
+    }
+    this.links = [this.#make(0), this.#make(1)]
   }
 
   open(): void {
@@ -136,6 +141,21 @@ export class LinkWorld {
     for (const channel of ENDS) this.#supply(channel)
   }
 
+  /**
+   * One end's process dies and starts anew. The key server lets its sending stream go on behind all that it has handed
+   * out, and hands it again what the peer has not used.
+   */
+  restart(end: End): void {
+    const peer: End = end === 0 ? 1 : 0
+    this.links[end] = this.#make(end)
+    const usedSlots = this.links[peer].books()[0].usedSlots
+    const unused = Uint8Array.from(this.#keyOctets[peer].slice(4 * usedSlots))
+    const nothing = new Uint8Array(0)
+    this.input(end, { kind: 'keyBlock', block: { channel: end, slot: this.#keyLength[end] ?? 0, bytes: nothing } })
+    this.input(end, { kind: 'keyBlock', block: { channel: peer, slot: usedSlots, bytes: unused } })
+    this.input(end, { kind: 'open' })
+  }
+
   #carryOut(end: End, input: SecureLinkInput | { readonly kind: 'wake' }): void {
     for (const effect of this.links[end].handle(input, this.nowMs)) {
       this.effects[end].push({ ...effect, atMs: this.nowMs })
@@ -155,6 +175,7 @@ export class LinkWorld {
     this.#keyLength[channel] = upTo
     const octet = (): number => Math.floor((this.#keys[channel]?.() ?? 0) * 256)
     const bytes = Uint8Array.from({ length: 4 * (upTo - from) }, octet)
+    this.#keyOctets[channel].push(...bytes)
     for (const end of ENDS) {
       const skewMs = end === channel ? 0 : this.#keySkewMs
       this.at(this.nowMs + 3 + skewMs, end, { kind: 'keyBlock', block: { channel, slot: from, bytes } })
@@ -174,7 +195,10 @@ export class LinkWorld {
         const bit = Math.floor(this.#random() * arrived.length * 8)
         arrived[bit >> 3] = (arrived[bit >> 3] ?? 0) ^ (1 << (bit & 7))
       }
-      this.at(this.nowMs + delayMs + this.#random() * jitterMs, from === 0 ? 1 : 0, { kind: 'datagram', bytes: arrived })
+      this.at(this.nowMs + delayMs + this.#random() * jitterMs, from === 0 ? 1 : 0, {
+        kind: 'datagram',
+        bytes: arrived,
+      })
     }
   }
 }
