@@ -1,7 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { detectIsolation, IsolationError, insideUserns, LabBusyError, reexecInUserns } from '../../netns/index.ts'
+import {
+  detectIsolation,
+  IsolationError,
+  insideUserns,
+  LabBusyError,
+  PlanError,
+  reexecInUserns,
+} from '../../netns/index.ts'
 import { planOf } from '../experiment/index.ts'
 import { CliError } from './errors.ts'
 import { runLab } from './lab/run-lab.ts'
@@ -19,6 +26,8 @@ const OPTIONS = {
   json: { type: 'boolean', default: false },
 } as const
 
+/** What the lab's network refuses because of what was asked for. */
+const BAD_INPUT = [IsolationError, LabBusyError, PlanError]
 const ISOLATIONS = ['netns', 'userns', 'loopback'] as const
 
 export const command: Command = {
@@ -51,7 +60,7 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
     }
     const asked = values.isolation === undefined ? undefined : parseChoice(values.isolation, ISOLATIONS, '--isolation')
     const lab = values.lab ?? labNameOf(scenario.name)
-    const plan = planOf(scenario)
+    const plan = planOf(scenario, { epoch: Date.now() })
     const tempDir = await mkdtemp(join(tmpdir(), 'q104-'))
     try {
       const detected = await detectIsolation(asked)
@@ -60,7 +69,8 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
       const out = values.out ?? join('runs', `${scenario.name}-${scenario.seed}`)
       return await runLab({ scenario, plan, lab, detected, out, tempDir, terminal, json: values.json })
     } catch (error) {
-      if (error instanceof IsolationError || error instanceof LabBusyError) throw new CliError(error.message)
+      if (BAD_INPUT.some((kind) => error instanceof kind))
+        throw new CliError(String(error instanceof Error && error.message))
       throw error
     } finally {
       await rm(tempDir, { recursive: true, force: true })

@@ -6,7 +6,7 @@ import { KeyServerNode } from '../keypool/pure.ts'
 import { Master } from '../master/index.ts'
 import { Rtu } from '../rtu/index.ts'
 import type { LabNode, Node, NodeEffect, NodeInput, Wake } from '../runtime/contract.ts'
-import { GreedyPolicy, type Policy, StaticPolicy } from '../scheduler/index.ts'
+import { policyOf } from '../scheduler/index.ts'
 import {
   type LinkModelEffect,
   type LinkModelInput,
@@ -26,19 +26,12 @@ const SETTLE_MS = 1_500
 /** Nodes close their links within this time after they were told to drain, whatever happens, ms. */
 const CLOSE_MS = 8_000
 
-/** The policy that a plan's scheduler names. */
-export function policyOf({ scheduler }: Pick<LabPlan, 'scheduler'>): Policy {
-  if (scheduler.policy === 'static') return new StaticPolicy()
-  const { horizonS, dwellS, protectedPriority, messagesPerRekey } = scheduler
-  return new GreedyPolicy({ horizonS, minDwellMs: dwellS * 1000, protectedPriority, messagesPerRekey })
-}
-
 /** The state machine of a node. `seed` draws the master's set-points. */
 export function labNodeOf(node: PlanNode, plan: Pick<LabPlan, 'scheduler'>, seed: number): LabNode {
   switch (node.kind) {
     case 'master': {
       const random = randomStream(seed, `tasks ${node.id}`)
-      return new Master(node.config, { policy: policyOf(plan), random: () => random.uniform() })
+      return new Master(node.config, { policy: policyOf(plan.scheduler), random: () => random.uniform() })
     }
     case 'gateway':
       return new Gateway(node.config)

@@ -10,4 +10,15 @@ export {
   wallNs,
 } from './pcapng.ts'
 export { parseRecords, type RecordedEvent, Recorder } from './record.ts'
+export {
+  type Dialer,
+  type DialHandlers,
+  type DialOptions,
+  dialTcp,
+  type Listener,
+  type ListenOptions,
+  listenTcp,
+  type OctetStream,
+} from './tcp.ts'
+export { TcpError, type TlsOptions } from './tcp-tls.ts'
 export { type SendLaw, type UdpCounters, type UdpEnd, UdpLink } from './udp.ts'

@@ -58,7 +58,10 @@ export class UdpLink {
 
   send(bytes: Uint8Array): void {
     const { law, nowMs } = this.#options
-    if (law === undefined) return this.#transmit(bytes)
+    if (law === undefined) {
+      this.#transmit(bytes)
+      return
+    }
     const now = nowMs()
     const departMs = law(now, bytes.length)
     if (departMs === undefined) {

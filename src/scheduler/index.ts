@@ -12,5 +12,6 @@ export {
   suiteOfState,
   type Why,
 } from './policy.ts'
+export { type PolicySpec, policyOf } from './policy-of.ts'
 export { StaticPolicy } from './static.ts'
 export { chainSetProblems, type LinkInfo, linkBetween, type Topology, topology } from './topology.ts'

@@ -154,7 +154,7 @@ export class LabRun {
       case 'linkState':
         if (message.state.up) this.#linksDown.delete(message.state.link)
         else this.#linksDown.add(message.state.link)
-        return this.#options.onLinkState(message.state)
+        this.#options.onLinkState(message.state)
     }
   }
 
@@ -167,16 +167,19 @@ export class LabRun {
     }
   }
 
-  /** Nodes finish what is under way; then those that keep the books of all, the key server and the grid. */
+  /** The grid's figures end here, nodes finish what is under way; the key server, which keeps the books of all, is last. */
   async #drain(): Promise<void> {
-    const speaking = this.#options.launches.flatMap(({ spec }) => (spec === undefined ? [] : [spec]))
-    const nodes = speaking.filter(({ ends }) => ends.length > 0).map(({ id }) => id)
-    const servers = speaking.filter(({ ends }) => ends.length === 0).map(({ id }) => id)
-    for (const id of nodes) this.tell(id, { kind: 'drain' })
-    await this.#until(() => nodes.every((id) => this.#drained.has(id)), DRAIN_TIMEOUT_MS)
-    await this.#pause(SETTLE_MS)
-    for (const id of servers) this.tell(id, { kind: 'drain' })
-    await this.#until(() => servers.every((id) => this.#drained.has(id)), DRAIN_TIMEOUT_MS)
+    const speaking = this.#options.launches.flatMap(({ id, spec }) =>
+      spec === undefined ? [] : [{ id, role: spec.role }],
+    )
+    const [last, first] = [true, false].map((isLast) =>
+      speaking.filter(({ role }) => (role === 'keyserver') === isLast).map(({ id }) => id),
+    )
+    for (const [ids = [], settleMs] of [[first, SETTLE_MS] as const, [last, 0] as const]) {
+      for (const id of ids) this.tell(id, { kind: 'drain' })
+      await this.#until(() => ids.every((id) => this.#drained.has(id)), DRAIN_TIMEOUT_MS)
+      await this.#pause(settleMs)
+    }
   }
 
   async #stopAll(): Promise<void> {

@@ -59,6 +59,8 @@ export async function runLab(request: RunRequest): Promise<number> {
     `q104 ${version()}: lab ${lab}, isolation ${isolation} (${detected.why}); links impaired ${whyImpairment}`,
   )
 
+  // Every process of the lab inherits it: `ps e` then tells whose it is.
+  process.env['Q104_LAB'] = lab
   const interrupted = new AbortController()
   const interrupt = (): void => interrupted.abort()
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt)
@@ -156,6 +158,7 @@ function report(request: RunRequest, { folder, outcome, impairment }: Ended): nu
     isolation: detected.isolation,
     isPoolChannel: isPoolChannel(plan),
     initialBits: initialBits(plan),
+    durationS: plan.durationS,
     nodes: plan.nodes.map(({ id }) => id),
     problems: problemsOf(outcome),
   })

@@ -64,15 +64,18 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
   const carryOut = (effect: NodeEffect, atMs: number): void => {
     switch (effect.kind) {
       case 'send':
-        return links.get(effect.link)?.send(effect.bytes)
+        links.get(effect.link)?.send(effect.bytes)
+        return
       case 'fetchKeys':
-        return keys.fetch(effect.channel, effect.upToSlot)
+        keys.fetch(effect.channel, effect.upToSlot)
+        return
       case 'books':
         recorder.record({ name: 'books', ...effect.books }, atMs)
         if (effect.books.side === 'sender') keys.report(effect.books)
         return
       case 'grid':
-        return grid?.request(effect.request)
+        grid?.request(effect.request)
+        return
       case 'event':
         recorder.record(effect.event, atMs)
         // A node gives its counters when its links are closed: nothing more will come from it.

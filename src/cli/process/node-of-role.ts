@@ -1,23 +1,28 @@
-import type { LabPlan } from '../../experiment/index.ts'
 import type { GatewayConfig } from '../../gateway/index.ts'
 import type { IedConfig } from '../../ied/index.ts'
 import type { MasterConfig } from '../../master/index.ts'
 import { cryptoReady } from '../../protocol/index.ts'
 import type { RtuConfig } from '../../rtu/index.ts'
 import type { LabNode } from '../../runtime/contract.ts'
+import type { PolicySpec } from '../../scheduler/index.ts'
 import type { ProcessSpec } from '../lab/ipc.ts'
 
 /** The master's configuration and what its policy is made from. */
-export type MasterProcessConfig = { readonly master: MasterConfig; readonly scheduler: LabPlan['scheduler'] }
+export type MasterProcessConfig = { readonly master: MasterConfig; readonly scheduler: PolicySpec }
 
 /** The node of a process, from its role and the plan's configuration. Loads only what the role needs. */
 export async function createLabNode({ id, role, config, seed }: ProcessSpec): Promise<LabNode> {
   await cryptoReady
   switch (role) {
     case 'master': {
-      const { labNodeOf } = await import('../../experiment/index.ts')
+      const [{ Master }, { policyOf }, { randomStream }] = await Promise.all([
+        import('../../master/index.ts'),
+        import('../../scheduler/index.ts'),
+        import('../../sim/index.ts'),
+      ])
       const { master, scheduler } = config as MasterProcessConfig
-      return labNodeOf({ id, number: 1, kind: 'master', config: master }, { scheduler }, seed)
+      const random = randomStream(seed, `tasks ${id}`)
+      return new Master(master, { policy: policyOf(scheduler), random: () => random.uniform() })
     }
     case 'gateway':
       return new (await import('../../gateway/index.ts')).Gateway(config as GatewayConfig)
