@@ -36,8 +36,8 @@ export class CaptureError extends Error {
 const REORDER_MS = 1_000
 const FLUSH_PERIOD_MS = 500
 /** At the end: no frame for this long means that the tools have handed over all they had. */
-const QUIET_MS = 200
-const QUIET_DEADLINE_MS = 2_000
+const QUIET_MS = 600
+const QUIET_DEADLINE_MS = 5_000
 const END_DEADLINE_MS = 3_000
 
 /** Says which link a frame belongs to, or undefined for one that is recorded elsewhere or by nobody. */

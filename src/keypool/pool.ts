@@ -188,7 +188,11 @@ export class KeyPool {
   #assign(stream: StreamLedger, slots: number): KeyBlock {
     const slot = stream.assignedSlots
     stream.assign(slots)
-    return { channel: stream.channel, slot, bytes: this.#options.randomBytes(slots * SLOT_BYTES) }
+    // A plain array of our own: the source may give a Buffer, whose `slice` shares memory and would share its overwriting.
+    const drawn = this.#options.randomBytes(slots * SLOT_BYTES)
+    const bytes = new Uint8Array(drawn)
+    drawn.fill(0)
+    return { channel: stream.channel, slot, bytes }
   }
 }
 

@@ -34,7 +34,8 @@ export class UdpLink {
     this.#socket = createSocket({ type: 'udp4' })
     this.#socket.on('message', (bytes) => {
       this.counters.received += 1
-      options.onDatagram(bytes)
+      // A plain view: `slice` of a Buffer would not copy.
+      options.onDatagram(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length))
     })
     this.#socket.on('error', () => {
       this.counters.refused += 1

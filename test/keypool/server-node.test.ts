@@ -55,6 +55,18 @@ t.test('both ends get the same block, and each its own copy', async (t) => {
   t.same(blocksOf(effects), ['master 1@0+8 #0', 'gw 1@0+8 #1'])
 })
 
+t.test('key drawn as a Buffer, whose slices share memory, reaches both ends whole', async (t) => {
+  const node = makeNode({ randomBytes: (n) => Buffer.alloc(n, 7) })
+  feed(
+    node,
+    { kind: 'subscribe', client: 'master', links: [0], have: [] },
+    { kind: 'subscribe', client: 'gw', links: [0] },
+    { kind: 'generated', link: 0, bits: 3200 },
+  )
+  const effects = feed(node, { kind: 'want', client: 'gw', channel: 1, upToSlot: 8 })
+  t.same(blocksOf(effects), ['master 1@0+8 #7', 'gw 1@0+8 #7'])
+})
+
 t.test('the pool overwrites its own copy of what it handed over', async (t) => {
   const made: Uint8Array[] = []
   const node = makeNode({

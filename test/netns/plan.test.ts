@@ -2,10 +2,10 @@ import t from 'tap'
 import { watchedInterfaces } from '../../netns/capture.ts'
 import { configureCommands, createCommands, lawCommands } from '../../netns/lab.ts'
 import { netemArgs } from '../../netns/netem.ts'
-import { CLEAR, type LinkLaw } from '../../src/sim/index.ts'
 import { PcapStream, PcapStreamError } from '../../netns/pcap-stream.ts'
 import { interfaceNames, type LabNet, labOfNamespace, namespaceName, PlanError, planLab } from '../../netns/plan.ts'
 import { stateDirPath } from '../../netns/state-dir.ts'
+import { CLEAR, type LinkLaw } from '../../src/sim/index.ts'
 
 const NET: LabNet = {
   lab: 'grid-1',
