@@ -58,6 +58,20 @@ export class LabUnderTest {
     return stdout.split('\n').filter(Boolean).map(Number)
   }
 
+  /** Process ids of the lab's processes that run this program. */
+  pidsRunning(program: string): readonly number[] {
+    const ofProgram = (pid: string): boolean => {
+      try {
+        return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === program
+      } catch {
+        return false
+      }
+    }
+    return readdirSync('/proc')
+      .filter((pid) => /^\d+$/.test(pid) && ofProgram(pid) && this.#isOurs(pid))
+      .map(Number)
+  }
+
   file(name: string): string {
     return join(this.out, name)
   }

@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { parseApdu, parseHeader } from '../../src/protocol/index.ts'
 import { readPcapng } from '../../src/runtime/index.ts'
@@ -82,6 +83,16 @@ t.test('a killed process ends the run with a report that names it', { skip: !isR
   }
 })
 
+t.test('a run whose capture was killed says so and is not valid', { skip: !isRoot && 'needs root' }, async (t) => {
+  const lab = new LabUnderTest('t-capture', TINY, '--duration', '6s')
+  await lab.printed(/t {3}1\//)
+  for (const pid of lab.pidsRunning('tcpdump')) process.kill(pid, 'SIGKILL')
+  const { code, stdout } = await lab.finished
+  t.equal(code, 1)
+  t.match(stdout, /tcpdump in q104-t-capture-\w+: ended \(SIGKILL\)/)
+  t.same(await lab.leftovers(), [])
+})
+
 t.test('a run that is killed itself leaves no process, namespace or lock', async (t) => {
   const lab = new LabUnderTest('t-self', TINY)
   await lab.printed(/t {3}1\//)
@@ -121,6 +132,26 @@ t.test('bad input gets one clear error, exit code 2, and nothing is started', as
     const { code, stderr } = q104(...args)
     t.equal(code, 2, args.join(' '))
     t.match(stderr, message)
+  }
+})
+
+t.test('a wrong scenario is refused before anything starts, with file and place', async (t) => {
+  const good = readFileSync(TINY, 'utf8')
+  const dir = t.testdir()
+  const wrong: readonly (readonly [string, string, RegExp])[] = [
+    ['durationS', 'durationsS', /wrong\.yaml:\d+:\d+: durationsS: .*durationS/],
+    ['lengthKm: 20', 'lengthKm: -20', /wrong\.yaml:\d+:\d+: topology\.links\[0\]\.lengthKm: .*-20/],
+    ['bus: 16', 'bus: 4711', /wrong\.yaml:\d+:\d+: grid\.disturbances\[0\]\.bus: .*4711/],
+    ['id: gen30', 'id: load3', /wrong\.yaml:\d+:\d+: .*load3/],
+    ['between: [cc, gwA]', 'between: [cc, rtu9]', /wrong\.yaml:\d+:\d+: .*rtu9/],
+  ]
+  for (const [from, to, message] of wrong) {
+    const file = join(dir, 'wrong.yaml')
+    writeFileSync(file, good.replace(from, to))
+    const { code, stdout, stderr } = q104('run', file)
+    t.equal(code, 2, `${to}: ${stderr}`)
+    t.match(stderr, message)
+    t.equal(stdout, '', 'nothing was started')
   }
 })
 

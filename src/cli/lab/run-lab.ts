@@ -4,6 +4,7 @@ import { stringify } from 'yaml'
 import {
   acquireLab,
   Capture,
+  type CaptureSummary,
   type Detected,
   hasNetem,
   LabNetwork,
@@ -107,6 +108,7 @@ async function withNetwork(
       ? await Capture.start(net, { port: Q3P_PORT, path: folder.file('capture.pcapng'), section: { userAppl: 'q104' } })
       : undefined
     let outcome: LabOutcome
+    const captureProblems: readonly string[] = []
     try {
       const launches = launchesOf({
         scenario,
@@ -136,20 +138,29 @@ async function withNetwork(
       await laws.begin()
       outcome = await run.run()
     } finally {
-      const summary = await capture?.stop()
-      if (summary !== undefined && summary.missedFrames > 0)
-        terminal.warn(`capture missed ${summary.missedFrames} frames`)
+      captureProblems = problemsOfCapture(await capture?.stop())
     }
     if (recordWires) folder.mergeWires((link) => net.links.find((entry) => entry.link === link)?.name ?? `link ${link}`)
-    return report(request, { folder, outcome, impairment })
+    return report(request, { folder, outcome, impairment, captureProblems })
   } finally {
     await network.down()
   }
 }
 
-type Ended = { readonly folder: RunFolder; readonly outcome: LabOutcome; readonly impairment: Impairment }
+type Ended = {
+  readonly folder: RunFolder
+  readonly outcome: LabOutcome
+  readonly impairment: Impairment
+  readonly captureProblems: readonly string[]
+}
 
-function report(request: RunRequest, { folder, outcome, impairment }: Ended): number {
+function problemsOfCapture(summary: CaptureSummary | undefined): readonly string[] {
+  if (summary === undefined) return []
+  const { missedFrames, failures } = summary
+  return [...(missedFrames > 0 ? [`the capture missed ${missedFrames} frames`] : []), ...failures]
+}
+
+function report(request: RunRequest, { folder, outcome, impairment, captureProblems }: Ended): number {
   const { plan, terminal, detected } = request
   const metrics = metricsOf(folder.mergeEvents(), {
     seed: plan.seed,
@@ -160,7 +171,7 @@ function report(request: RunRequest, { folder, outcome, impairment }: Ended): nu
     initialBits: initialBits(plan),
     durationS: plan.durationS,
     nodes: plan.nodes.map(({ id }) => id),
-    problems: problemsOf(outcome),
+    problems: [...problemsOf(outcome), ...captureProblems],
   })
   const head = { name: plan.name, durationS: plan.durationS }
   folder.write('metrics.json', `${JSON.stringify(metrics, null, 2)}\n`)
