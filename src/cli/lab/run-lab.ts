@@ -108,7 +108,7 @@ async function withNetwork(
       ? await Capture.start(net, { port: Q3P_PORT, path: folder.file('capture.pcapng'), section: { userAppl: 'q104' } })
       : undefined
     let outcome: LabOutcome
-    const captureProblems: readonly string[] = []
+    let captureProblems: readonly string[] = []
     try {
       const launches = launchesOf({
         scenario,
