@@ -11,6 +11,8 @@ export type CaptureTool = {
   readonly ready: RegExp
   /** Frames that passed the filter and were not written, from what the tool says at its end. */
   missed(stderr: string): number
+  /** Makes the tool say how far it is, and reads from that how many frames still wait for it in the kernel. */
+  readonly backlog?: { readonly signal: NodeJS.Signals; readonly frames: (stderr: string) => number | undefined }
 }
 
 /** Longest frame kept. Small, because the kernel's ring has places of this size: 4 MiB hold 2,048 frames. */
@@ -24,9 +26,14 @@ const TCPDUMP: CaptureTool = {
     ...['--time-stamp-precision', 'nano', '-Z', 'root', '-w', '-', filter],
   ],
   ready: /listening on any/,
-  missed: (stderr) => {
-    const counted = (what: string): number => Number(new RegExp(`^(\\d+) packets? ${what}`, 'm').exec(stderr)?.[1] ?? 0)
-    return Math.max(counted('dropped by kernel'), counted('received by filter') - counted('captured'))
+  // What was received and not captured came after the end was asked for: the ring had been emptied before.
+  missed: (stderr) => Number(/^(\d+) packets? dropped by kernel/m.exec(stderr)?.[1] ?? 0),
+  backlog: {
+    signal: 'SIGUSR1',
+    frames: (stderr) => {
+      const said = [...stderr.matchAll(/tcpdump: (\d+) packets? captured, (\d+) packets? received/g)].at(-1)
+      return said && Number(said[2]) - Number(said[1])
+    },
   },
 }
 

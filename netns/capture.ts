@@ -120,6 +120,7 @@ export class Capture {
     while (now() - Math.max(this.#lastFrameMs, startedMs) < QUIET_MS && now() - startedMs < QUIET_DEADLINE_MS) {
       await sleep(20)
     }
+    const left = await Promise.all(this.#probes.map((probe) => this.#emptied(probe, startedMs + QUIET_DEADLINE_MS)))
     for (const { child } of this.#probes) child.kill('SIGINT')
     const all = Promise.all(this.#probes.map(({ ended }) => ended))
     const abort = new AbortController()
@@ -133,8 +134,20 @@ export class Capture {
       path: this.#file.path,
       tool: this.#tool.name,
       framesByLink: this.#framesByLink,
-      missedFrames: this.#probes.reduce((sum, { stderr }) => sum + this.#tool.missed(stderr()), 0),
+      missedFrames: this.#probes.reduce((sum, { stderr }, i) => sum + this.#tool.missed(stderr()) + (left[i] ?? 0), 0),
       failures: this.#failures,
+    }
+  }
+
+  /** Waits until a tool has taken all frames the kernel holds for it; gives how many are left at the deadline. */
+  async #emptied({ child, stderr }: Probe, deadlineMs: number): Promise<number> {
+    const { backlog } = this.#tool
+    if (backlog === undefined) return 0
+    for (;;) {
+      child.kill(backlog.signal)
+      await sleep(50)
+      const frames = backlog.frames(stderr()) ?? 0
+      if (frames === 0 || child.exitCode !== null || performance.now() > deadlineMs) return frames
     }
   }
 
