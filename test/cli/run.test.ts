@@ -61,18 +61,21 @@ function carriesAsduInClear(datagram: Uint8Array): boolean {
 }
 
 t.test('Ctrl-C at any moment ends the run in order and leaves nothing behind', async (t) => {
-  for (const [index, moment] of [/isolation/, /starting/, /processes up/, /t {3}1\//].entries()) {
-    const lab = new LabUnderTest(`t-int-${index}`, TINY)
-    await lab.printed(moment)
-    lab.child.kill('SIGINT')
-    const { code } = await lab.finished
-    t.equal(code, 130, `interrupted at ${moment}`)
-    t.same(await lab.leftovers(), [])
-  }
+  const moments = [/isolation/, /starting/, /processes up/, /t {3}1\//]
+  await Promise.all(
+    moments.map(async (moment, index) => {
+      const lab = new LabUnderTest(`t-int-${index}`, TINY)
+      await lab.printed(moment)
+      lab.child.kill('SIGINT')
+      const { code } = await lab.finished
+      t.equal(code, 130, `interrupted at ${moment}`)
+      t.same(await lab.leftovers(), [])
+    }),
+  )
 })
 
 t.test('a killed process ends the run with a report that names it', { skip: !isRoot && 'needs root' }, async (t) => {
-  for (const victim of ['cc', 'gwA', 'rtu1', 'load3', 'keyserver', 'grid', 'redis']) {
+  const dies = async (victim: string): Promise<void> => {
     const lab = new LabUnderTest(`t-kill-${victim.toLowerCase()}`, TINY)
     await lab.printed(/t {3}1\//)
     for (const pid of lab.pidsOf(victim)) process.kill(pid, 'SIGKILL')
@@ -81,6 +84,8 @@ t.test('a killed process ends the run with a report that names it', { skip: !isR
     t.match(stdout, new RegExp(`process ${victim} was ended by SIGKILL`))
     t.same(await lab.leftovers(), [])
   }
+  await Promise.all(['cc', 'gwA', 'rtu1', 'load3'].map(dies))
+  await Promise.all(['keyserver', 'grid', 'redis'].map(dies))
 })
 
 t.test('a run whose capture was killed says so and is not valid', { skip: !isRoot && 'needs root' }, async (t) => {
