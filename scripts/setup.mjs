@@ -28,7 +28,14 @@ export const LAB_TOOLS = {
   tc: 'iproute2',
   setpriv: 'util-linux',
 }
-export const TEST_TOOLS = { ...LAB_TOOLS, tshark: 'tshark', ping: 'iputils-ping' }
+export const TEST_TOOLS = {
+  ...LAB_TOOLS,
+  tshark: 'tshark',
+  ping: 'iputils-ping',
+  'python3-scapy': 'python3-scapy',
+}
+/** What is no command on PATH: how to see whether it is there. */
+const PROBES = { 'python3-scapy': ['/usr/bin/python3', ['-c', 'import scapy']] }
 
 function say(text) {
   process.stderr.write(`q104 set-up: ${text}\n`)
@@ -80,6 +87,11 @@ function ensureBuild() {
   writeFileSync(stamp, String(newest))
 }
 
+function isThere(command) {
+  const probe = PROBES[command]
+  return probe === undefined ? onPath(command) : spawnSync(probe[0], probe[1], { stdio: 'ignore' }).status === 0
+}
+
 function onPath(command) {
   return process.env.PATH.split(delimiter).some((dir) => {
     try {
@@ -96,6 +108,8 @@ function extendPath() {
   const have = process.env.PATH.split(delimiter)
   const more = ['/usr/sbin', '/sbin', ...['usr/bin', 'usr/sbin', 'bin', 'sbin'].map((dir) => join(toolsDir, dir))]
   process.env.PATH = [...have, ...more.filter((dir) => !have.includes(dir))].join(delimiter)
+  const python = join(toolsDir, 'usr/lib/python3/dist-packages')
+  if (existsSync(python)) process.env.PYTHONPATH = [python, process.env.PYTHONPATH].filter(Boolean).join(delimiter)
   const libs = ['usr/lib', 'lib']
     .flatMap((dir) => [join(toolsDir, dir), join(toolsDir, dir, debianTriplet())])
     .filter((dir) => existsSync(dir))
@@ -140,7 +154,7 @@ function aptUnpack(packages) {
 /** Sees to it that the commands are there. A lab runs without some of them and says so; so this warns, it does not end. */
 function ensureTools(tools) {
   extendPath()
-  const missing = Object.keys(tools).filter((command) => !onPath(command))
+  const missing = Object.keys(tools).filter((command) => !isThere(command))
   if (missing.length === 0) return
   const packages = [...new Set(missing.map((command) => tools[command]))]
   if (!onPath('apt-get'))
@@ -151,7 +165,7 @@ function ensureTools(tools) {
   )
   const done = isRoot ? aptInstall(packages) : aptUnpack(packages)
   extendPath()
-  const still = missing.filter((command) => !onPath(command))
+  const still = missing.filter((command) => !isThere(command))
   if (!done || still.length > 0)
     say(
       `could not get ${still.join(', ') || packages.join(', ')}; install by hand: apt-get install ${packages.join(' ')}`,

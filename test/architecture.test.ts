@@ -34,12 +34,28 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 }
 
 /** Files of another folder that may be imported besides its index.ts. */
-const PUBLIC_FILES = ['runtime/contract.ts', 'runtime/link-ports.ts', 'keypool/pure.ts']
+const PUBLIC_FILES = [
+  'runtime/contract.ts',
+  'runtime/link-ports.ts',
+  'keypool/pure.ts',
+  'keypool/etsi014-index.ts',
+  'gateway/bump/index.ts',
+]
 /** Of runtime, pure folders may take these alone: the contract (types) and the links of a node (pure). */
 const PURE_RUNTIME = ['runtime/contract.ts', 'runtime/link-ports.ts']
 const PURE = ['protocol', 'grid', 'forecast', 'scheduler', 'sim', 'master', 'gateway', 'rtu', 'ied']
 /** Files of keypool that do input and output; all others there are pure. */
-const KEYPOOL_IO = ['grpc-server.ts', 'grpc-client.ts', 'ca.ts', 'redis.ts']
+const KEYPOOL_IO = [
+  'grpc-server.ts',
+  'grpc-client.ts',
+  'ca.ts',
+  'redis.ts',
+  'journal-file.ts',
+  'etsi014-server.ts',
+  'etsi014-client.ts',
+  'etsi014-source.ts',
+  'etsi014-index.ts',
+]
 const CLOCKS = /\b(Date\.now|new Date\(\)|performance\.now|hrtime|Math\.random|setTimeout|setInterval|setImmediate)\b/
 
 type Import = { readonly file: string; readonly folder: string; readonly target: string; readonly typeOnly: boolean }

@@ -14,6 +14,10 @@ const COMMANDS: ReadonlyMap<string, () => Promise<{ readonly command: Command }>
   ['schema', () => import('./schema.ts')],
   ['down', () => import('./down.ts')],
   ['doctor', () => import('./doctor.ts')],
+  ['keyserver', () => import('./keyserver.ts')],
+  ['gateway', () => import('./gateway.ts')],
+  ['client', () => import('./client.ts')],
+  ['server', () => import('./server.ts')],
 ])
 
 async function overview(): Promise<string> {

@@ -6,4 +6,22 @@ export type { MeasurementsConfig } from './measurements.ts'
 export type { ChainCounts } from './planning.ts'
 export type { SetpointConfig } from './setpoints.ts'
 export type { SheddingConfig } from './shedding.ts'
+export {
+  CONTROLLING_STATION_DEFAULTS,
+  ControllingStation,
+  type ControllingStationEffect,
+  type ControllingStationInput,
+  type ControllingStationOptions,
+} from './station/controlling-station.ts'
+export type {
+  Awaited,
+  CommandMode,
+  CommandOperation,
+  CommandType,
+  FileEntry,
+  Operation,
+  OperationResult,
+  ParameterOperation,
+  ParameterType,
+} from './station/operation.ts'
 export type { TaskReason } from './tasks.ts'

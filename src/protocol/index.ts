@@ -59,7 +59,17 @@ export {
   parseHeader,
   TAG_BYTES,
 } from './q3p/header.ts'
+export { KEY_LOG_HEADER, type KeyLogLine, type KeyLogRecord, parseKeyLogLine } from './q3p/key-log.ts'
 export { type AppendResult, KeyStream, SLOT_BYTES } from './q3p/key-stream.ts'
+export {
+  Ledger,
+  type LedgerContent,
+  LedgerError,
+  type LedgerFault,
+  type LedgerIdentity,
+  type LedgerWrite,
+  readLedger,
+} from './q3p/ledger.ts'
 export {
   LINK_DEFAULTS,
   type LostReason,
@@ -67,6 +77,7 @@ export {
   type SecureLinkInput,
   type SecureLinkOptions,
 } from './q3p/link-contract.ts'
+export { type ChannelMark, MSG_ID_RANGE, SLOT_RANGE } from './q3p/marks.ts'
 export { cryptoReady } from './q3p/poly1305.ts'
 export { ReplayWindow, rebuildCounter, WINDOW_MESSAGES } from './q3p/replay-window.ts'
 export { SecureLink } from './q3p/secure-link.ts'

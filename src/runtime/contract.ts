@@ -33,7 +33,25 @@ export type StreamBooks = {
   readonly assignedSlots: number
   /** Slots used for messages (sender), or seen used by accepted messages, gaps included (receiver): a high-water mark. */
   readonly usedSlots: number
+  /** Of the used slots, those the sender skipped after a crash, an expiry or at its peer's word. Absent: none. */
+  readonly discardedSlots?: number
 }
+
+/**
+ * High-water marks of one channel at one of its ends, for the ledger. Both bounds are exclusive: nothing at or above them
+ * was ever used.
+ */
+export type ChannelMark = {
+  readonly channel: number
+  readonly side: 'sender' | 'receiver'
+  /** Sender: slots that may have been used. Receiver: slots seen used when the mark was made. */
+  readonly slots: number
+  /** Sender: Msg-Ids that may have been sent. Receiver: Msg-Ids that may have been accepted. */
+  readonly msgIds: number
+}
+
+/** One line of a key log; it can be taken once. The octets are in no property, so no text of it shows them. */
+export type KeyLogRecord = { readonly line: () => string }
 
 /** What the grid process tells an IED. `tMs` is lab time of the sample. */
 export type GridSample = {
@@ -109,8 +127,14 @@ export type LabEvent = { readonly name: string; readonly [fact: string]: string 
 
 /** Inputs a networked node (master, gateway, RTU, IED) may get. */
 export type NodeInput =
-  /** The run has begun: lab time is `nowMs`, the wall clock shows `wallMs`. First input of every node. */
-  | { readonly kind: 'start'; readonly wallMs: number }
+  /**
+   * The run has begun: lab time is `nowMs`, the wall clock shows `wallMs`. First input of every node. With `marks` a ledger
+   * is kept: they are what the node's earlier life has left in it (none at the first start), and from now on the node uses
+   * no slot and no Msg-Id before a `reserved` has said that a mark above it is durable.
+   */
+  | { readonly kind: 'start'; readonly wallMs: number; readonly marks?: readonly ChannelMark[] }
+  /** This mark of an effect `reserve` is durable. */
+  | { readonly kind: 'reserved'; readonly mark: ChannelMark }
   /** A datagram came in on the node's end of a link. Hostile until its tag verifies. */
   | { readonly kind: 'datagram'; readonly link: number; readonly bytes: Uint8Array }
   /** Key material of a channel of one of the node's links (either direction), in stream order. */
@@ -125,6 +149,10 @@ export type NodeEffect =
   | { readonly kind: 'send'; readonly link: number; readonly bytes: Uint8Array }
   /** Asks the key server to bring the stream of `channel`, which this node sends on, up to `upToSlot` slots. Idempotent. */
   | { readonly kind: 'fetchKeys'; readonly channel: number; readonly upToSlot: number }
+  /** Makes a mark durable (write, fsync), then gives it back as `reserved`. Of one channel and side only the last counts. */
+  | { readonly kind: 'reserve'; readonly mark: ChannelMark }
+  /** For the key log; only where one was asked for. */
+  | { readonly kind: 'keyLog'; readonly record: KeyLogRecord }
   /** Tells the key server how far a stream is used. */
   | { readonly kind: 'books'; readonly books: StreamBooks }
   | { readonly kind: 'grid'; readonly request: GridRequest }

@@ -8,7 +8,7 @@ export type WakeLag = { readonly wakes: number; readonly maxMs: number; readonly
 
 export type Drive<Input> = {
   /** Hands one input to the node; effects are carried out before it returns, unless it is called from within an effect. */
-  readonly feed: (input: Input) => void
+  readonly feed: (input: Input | Wake) => void
   readonly lag: () => WakeLag
 }
 

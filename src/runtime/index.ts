@@ -1,5 +1,7 @@
 export { type LabClock, labClock } from './clock.ts'
 export { type Drive, drive, type WakeLag } from './drive.ts'
+export { KEY_LOG_WARNING, KeyLogFile } from './key-log.ts'
+export { LedgerFile, LedgerFileError, type LedgerOptions } from './ledger.ts'
 export {
   completeUdpChecksum,
   LINKTYPE_RAW,
@@ -20,5 +22,5 @@ export {
   listenTcp,
   type OctetStream,
 } from './tcp.ts'
-export { TcpError, type TlsOptions } from './tcp-tls.ts'
+export { loadTls, TcpError, type TlsMaterial, type TlsOptions } from './tcp-tls.ts'
 export { type SendLaw, type UdpCounters, type UdpEnd, UdpLink } from './udp.ts'

@@ -119,11 +119,16 @@ export class LinkPorts<Context> {
   take(input: NodeInput | Wake, nowMs: number): void {
     if (input.kind === 'start') {
       this.#booksAtMs = nowMs + BOOKS_PERIOD_MS
-      for (const link of this.#links.keys()) this.#feed(link, { kind: 'open' }, nowMs)
+      const { marks } = input
+      for (const link of this.#links.keys()) this.#feed(link, { kind: 'open', ...(marks && { marks }) }, nowMs)
     } else if (input.kind === 'datagram') {
       this.#feed(input.link, { kind: 'datagram', bytes: input.bytes }, nowMs)
     } else if (input.kind === 'keyBlock') {
       this.#feed(Math.floor(input.block.channel / 2), { kind: 'keyBlock', block: input.block }, nowMs)
+      // The links have copied it, and nobody else needs it.
+      input.block.bytes.fill(0)
+    } else if (input.kind === 'reserved') {
+      this.#feed(Math.floor(input.mark.channel / 2), input, nowMs)
     } else if (input.kind === 'wake') {
       for (const [link, { wakeAtMs }] of this.#links) {
         if (wakeAtMs !== undefined && wakeAtMs <= nowMs) this.#feed(link, { kind: 'wake' }, nowMs)
@@ -273,6 +278,10 @@ export class LinkPorts<Context> {
         return
       case 'fetchKeys':
         this.#effects.push({ kind: 'fetchKeys', channel: effect.channel, upToSlot: effect.upToSlot })
+        return
+      case 'reserve':
+      case 'keyLog':
+        this.#effects.push(effect)
         return
       case 'deliver':
         this.#count(link, 'received', effect.asdu)

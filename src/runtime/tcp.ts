@@ -181,6 +181,7 @@ function octetStream(socket: Socket, limits: StreamLimits, onGone: () => void = 
   const peer = addressOf(socket)
   const peerName = socket instanceof TLSSocket ? commonName(socket.getPeerCertificate()) : undefined
   let reason: string | undefined
+  let isClosing = false
   let isClosed = false
   let takeClose: ((reason: string) => void) | undefined
   if (socket instanceof TLSSocket) socket.disableRenegotiation()
@@ -211,7 +212,8 @@ function octetStream(socket: Socket, limits: StreamLimits, onGone: () => void = 
       socket.destroy()
     },
     close() {
-      if (reason !== undefined && socket.destroyed) return
+      if (isClosing || isClosed) return
+      isClosing = true
       reason ??= 'closed'
       socket.removeAllListeners('data')
       socket.resume() // Reads on, so that the peer's end of the connection is seen.

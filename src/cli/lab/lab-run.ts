@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LinkState } from '../../runtime/contract.ts'
 import { labClock, type WakeLag } from '../../runtime/index.ts'
-import type { FromProcess, ProcessSpec } from './ipc.ts'
+import type { FromProcess, ProcessSpec, ToProcess } from './ipc.ts'
 import { type Ending, LabProcess } from './lab-process.ts'
 import { memoryOfMb } from './memory.ts'
 
@@ -29,12 +29,18 @@ export type LabRunOptions = {
   readonly onProgress: (progress: Progress) => void
   readonly onWaiting: (waiting: readonly string[]) => void
   readonly onLinkState: (state: LinkState) => void
+  /** How to start a process again that ended unasked; absent or undefined: its end is the end of the run. */
+  readonly restart?: (id: string) => Launch | undefined
+  /** A process that had ended is ready again and has been told to go. */
+  readonly onRestarted?: (id: string) => void
   readonly onReady?: (pids: ReadonlyMap<string, number>, startupS: number) => void
 }
 
 /** How the run went, as far as the processes are concerned. */
 export type LabOutcome = {
   readonly failures: readonly Ending[]
+  /** Processes that ended unasked and were started again, in order. */
+  readonly restarts: readonly Ending[]
   readonly interrupted: boolean
   /** Ids of processes that did not close their books in time. */
   readonly notDrained: readonly string[]
@@ -61,6 +67,9 @@ export class LabRun {
   readonly #ready = new Set<string>()
   readonly #drained = new Set<string>()
   readonly #failures: Ending[] = []
+  readonly #restarts: Ending[] = []
+  /** Set when the run has begun: what a process that is started again is told. */
+  #go: Extract<ToProcess, { kind: 'go' }> | undefined
   readonly #statusOf = new Map<string, Readonly<Record<string, unknown>>>()
   readonly #waitingFor = new Map<string, string>()
   readonly #linksDown = new Set<number>()
@@ -89,7 +98,8 @@ export class LabRun {
       if (!this.#over.signal.aborted) {
         const epochNs = process.hrtime.bigint()
         wallAtStartMs = Date.now()
-        this.#tellAll({ kind: 'go', epochNs: String(epochNs), wallMs: wallAtStartMs })
+        this.#go = { kind: 'go', epochNs: String(epochNs), wallMs: wallAtStartMs }
+        this.#tellAll(this.#go)
         this.#options.onReady?.(this.#pids(), startupS)
         await this.#watch(labClock(epochNs), durationS)
       }
@@ -100,6 +110,7 @@ export class LabRun {
     const speaking = launches.filter(({ spec }) => spec !== undefined)
     return {
       failures: this.#failures,
+      restarts: this.#restarts,
       interrupted: interrupted.aborted,
       notDrained: speaking.map(({ id }) => id).filter((id) => !this.#drained.has(id)),
       startupS,
@@ -123,20 +134,37 @@ export class LabRun {
       ...(launch.readyLine && { readyLine: launch.readyLine }),
       onMessage: (message, from) => this.#take(message, from.id),
       onEnd: (ending, asked) => {
-        if (asked) return
-        this.#failures.push(ending)
-        this.#over.abort()
+        if (!asked) this.#onUnaskedEnd(ending)
       },
     })
     this.#processes.set(launch.id, process)
     if (launch.spec !== undefined) process.send({ kind: 'init', spec: launch.spec })
   }
 
+  #onUnaskedEnd(ending: Ending): void {
+    const again = this.#go === undefined || this.#over.signal.aborted ? undefined : this.#options.restart?.(ending.id)
+    if (again === undefined) {
+      this.#failures.push(ending)
+      this.#over.abort()
+      return
+    }
+    this.#restarts.push(ending)
+    this.#start(again)
+  }
+
+  #onReadyAgain(id: string): void {
+    if (this.#go === undefined) return
+    // Lab time goes on; the wall clock of the start belongs to lab time 0.
+    this.tell(id, this.#go)
+    this.#options.onRestarted?.(id)
+  }
+
   #take(message: FromProcess, id: string): void {
     switch (message.kind) {
       case 'ready':
-        this.#ready.add(id)
         this.#waitingFor.delete(id)
+        if (this.#ready.has(id)) this.#onReadyAgain(id)
+        this.#ready.add(id)
         return
       case 'waiting':
         this.#waitingFor.set(id, message.for)

@@ -12,6 +12,7 @@ export type Impairment = 'netem' | 'transport'
  */
 export class LawKeeper {
   readonly #links: ReadonlyMap<number, PlanLink>
+  readonly #states = new Map<number, LinkState>()
   readonly #apply: (link: PlanLink, law: LinkLaw) => void
   readonly #network: LabNetwork | undefined
   #due = new Map<number, LinkLaw>()
@@ -38,7 +39,16 @@ export class LawKeeper {
 
   take(state: LinkState): void {
     const link = this.#links.get(state.link)
-    if (link !== undefined) this.#apply(link, lawInState(link.law, state))
+    if (link === undefined) return
+    this.#states.set(state.link, state)
+    this.#apply(link, lawInState(link.law, state))
+  }
+
+  /** A process was started again: tells it how its links are now. */
+  repeat(node: string): void {
+    for (const state of this.#states.values()) {
+      if (this.#links.get(state.link)?.ends.includes(node)) this.take(state)
+    }
   }
 
   #applyByNetem(link: number, law: LinkLaw): void {

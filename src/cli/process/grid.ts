@@ -68,7 +68,7 @@ export async function startGrid({ spec, nowMs, tell }: RoleHost): Promise<RoleRu
 
   return {
     go(wallMs) {
-      driven.feed({ kind: 'start', wallMs })
+      driven.feed({ kind: 'start', wallMs: wallMs + nowMs() })
       feed = driven.feed
       for (const input of early.splice(0)) feed(input)
     },

@@ -9,6 +9,9 @@ import type { RoleHost, RoleRunner } from './process-main.ts'
 /** How often the run hears how the stock stands. */
 const STATUS_PERIOD_MS = 500
 
+/** A start later than this in lab time is one after a death: the links have lived on meanwhile. */
+const FIRST_START_MS = 1000
+
 /** The key server: the QKD links' model fills the pool, gRPC hands key to the two ends of each link, Redis tells the stock. */
 export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<RoleRunner> {
   const { pool, qkdLinks, initial } = spec.config as PlanKeyServer
@@ -30,12 +33,14 @@ export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<R
   const model = new LinkModelNode({
     links: qkdLinks.map((options) => new QkdLink(options, randomStream(spec.seed, `qkd ${options.link}`))),
   })
+  /** Key made while this key server was not there is nobody's. */
+  let makesKey = true
   const driven = drive(model, {
     nowMs,
     signal: stopped.signal,
     carryOut(effect) {
-      server.feed(effect)
       if (effect.kind === 'linkState') tell({ kind: 'linkState', state: effect.state })
+      if (effect.kind === 'linkState' || makesKey) server.feed(effect)
     },
   })
 
@@ -43,8 +48,13 @@ export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<R
   return {
     go(wallMs) {
       server.feed({ kind: 'start' })
-      for (const { link, bits } of initial) server.feed({ kind: 'generated', link, bits })
       driven.feed({ kind: 'start', wallMs })
+      if (nowMs() < FIRST_START_MS) for (const { link, bits } of initial) server.feed({ kind: 'generated', link, bits })
+      else {
+        makesKey = false
+        driven.feed({ kind: 'wake' })
+        makesKey = true
+      }
       statusTimer = setInterval(() => tell({ kind: 'status', status: node.status(nowMs()) }), STATUS_PERIOD_MS)
     },
     drain() {

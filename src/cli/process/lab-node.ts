@@ -97,7 +97,8 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
   let statusTimer: NodeJS.Timeout | undefined
   return {
     go(wallMs) {
-      driven.feed({ kind: 'start', wallMs })
+      // A process that was started again begins in the middle of lab time.
+      driven.feed({ kind: 'start', wallMs: wallMs + nowMs() })
       feed = driven.feed
       for (const input of early.splice(0)) feed(input)
       if (node.status === undefined) return

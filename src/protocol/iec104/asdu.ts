@@ -207,7 +207,7 @@ export function replyTo(asdu: Uint8Array, reply: { readonly cot: number; readonl
   const cause = asdu[2]
   if (cause === undefined) throw new RangeError(`ASDU of ${asdu.length} octets has no cause`)
   checkCause(reply.cot)
-  const octets = asdu.slice()
+  const octets = new Uint8Array(asdu) // A copy, of a Buffer too.
   octets[2] = (cause & TEST) | (reply.negative ? NEGATIVE : 0) | reply.cot
   return octets
 }

@@ -57,7 +57,7 @@ export class OctetReader {
   /** A copy of the next octets. */
   bytes(sizeBytes: number): Uint8Array {
     const at = this.#take(sizeBytes)
-    return this.#bytes.slice(at, at + sizeBytes)
+    return new Uint8Array(this.#bytes.subarray(at, at + sizeBytes)) // A copy, of a Buffer too.
   }
 
   #take(sizeBytes: number): number {

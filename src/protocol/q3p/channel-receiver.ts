@@ -1,7 +1,10 @@
 /** Receiving half of a channel: replay window, epoch, AES keys, and the key stream that the frames point into. */
 import { AES_SPAN_MESSAGES, firstMsgId, HANDSHAKE_SLOTS } from './channel-sender.ts'
+import { parseHandshake } from './handshake.ts'
 import { type Command, HEADER_BYTES, type Header, parseHeader, TAG_BYTES } from './header.ts'
+import { type KeyLogSink, keyLogRecord } from './key-log.ts'
 import { KeyStream, SLOT_BYTES } from './key-stream.ts'
+import { type ChannelMark, ReceiverReservation } from './marks.ts'
 import { HALF_KEY_BYTES } from './poly1305.ts'
 import { ReplayWindow, rebuildCounter, WINDOW_MESSAGES } from './replay-window.ts'
 import { AES_KEY_BYTES, openAes, openAuth, openOtp } from './suites.ts'
@@ -9,8 +12,10 @@ import type { DropReason, FrameSuite } from './types.ts'
 
 const AES_SLOTS = AES_KEY_BYTES / SLOT_BYTES
 const MAC_SLOTS = HALF_KEY_BYTES / SLOT_BYTES
-/** AES keys kept for late frames: as many as the replay window spans with 64 messages a key. */
-const AES_KEYS_KEPT = 16
+/** AES keys kept for late frames, at most. */
+const MAX_AES_KEYS = 64
+/** How long a frame may come after its AES key has had its time, ms. */
+const AES_LATE_MS = 60_000
 /** How often the key stream's mark is noted, in messages. */
 const MARK_MESSAGES = 512
 
@@ -23,116 +28,199 @@ export type Opened = {
 }
 export type Dropped = { readonly drop: DropReason }
 
+export type ReceiverOptions = {
+  /** 2 x link number + direction, 0..65535. */
+  readonly channel: number
+  /** As the sender has it: where its message counter starts depends on it. */
+  readonly aesMaxMessages: number
+  /** As the sender has it, ms. */
+  readonly aesMaxMs: number
+  readonly keyLog?: KeyLogSink
+}
+
 /** At message `msgId` the stream was used up to `slot`. */
 type Mark = { readonly msgId: number; readonly slot: number }
+type AesKey = { readonly bytes: Uint8Array; readonly sinceMs: number }
 
 export class ChannelReceiver {
-  readonly #channel: number
-  readonly #aesMaxMessages: number
+  readonly #options: ReceiverOptions
   readonly #stream = new KeyStream()
   readonly #window = new ReplayWindow()
   /** By slot, oldest first. */
-  readonly #aesKeys = new Map<number, Uint8Array>()
+  readonly #aesKeys = new Map<number, AesKey>()
+  #aesKeysKept: number
   #epoch: { readonly msgId: number; readonly r: Uint8Array } | undefined
   #marks: readonly Mark[] = []
+  /** Undefined when nobody keeps a ledger. */
+  #reservation: ReceiverReservation | undefined
+  /** Highest Msg-Id of an authentic frame, accepted or waiting for the ledger; -1 before the first. */
+  #authenticMsgId = -1
 
-  /** `aesMaxMessages` as the sender has it: where its message counter starts depends on it. */
-  constructor({ channel, aesMaxMessages }: { readonly channel: number; readonly aesMaxMessages: number }) {
-    this.#channel = channel
-    this.#aesMaxMessages = aesMaxMessages
+  constructor(options: ReceiverOptions) {
+    this.#options = options
+    this.#aesKeysKept = keysInWindow(options.aesMaxMessages)
   }
 
   get stream(): KeyStream {
     return this.#stream
   }
 
+  /** Messages below are refused for sure after a crash, and most of them now: the peer does well to begin here. */
+  get acceptsMsgId(): number {
+    return Math.max(this.#reservation?.floor ?? 0, this.#window.highest + 1)
+  }
+
+  /** Messages the peer seals under one AES key, as its HANDSHAKE says. */
+  set peerAesMaxMessages(messages: number) {
+    this.#aesKeysKept = keysInWindow(messages)
+  }
+
+  /**
+   * From now on nothing is accepted that the ledger does not cover. Of `recovered`, what an earlier life may have accepted
+   * is refused, and key that it saw used is not used again.
+   */
+  keepLedger(recovered: ChannelMark | undefined): void {
+    this.#reservation = new ReceiverReservation(recovered)
+    if (recovered !== undefined) this.#stream.skipTo(recovered.slots)
+  }
+
+  /** The mark to make durable, if it is time. */
+  askMark(): ChannelMark | undefined {
+    const { channel } = this.#options
+    const msgIds = this.#authenticMsgId < 0 ? undefined : this.#reservation?.ask(this.#authenticMsgId)
+    return msgIds === undefined ? undefined : { channel, side: 'receiver', slots: this.#stream.usedSlots, msgIds }
+  }
+
+  settleMark({ msgIds }: ChannelMark): void {
+    this.#reservation?.settle(msgIds)
+  }
+
+  /** Overwrites key that came `lifeMs` ago or earlier, and AES keys that have had their time. */
+  expire(nowMs: number, lifeMs: number): void {
+    this.#stream.expire(nowMs, lifeMs)
+    for (const [slot, { sinceMs }] of this.#aesKeys) {
+      if (nowMs - sinceMs < this.#options.aesMaxMs + AES_LATE_MS) break
+      this.#forgetAesKey(slot)
+    }
+  }
+
   /**
    * Opens a received datagram. The checks come in the order length, version, flags, command, channel, replay window,
-   * key, tag; only when the tag has verified does anything change. Never throws for what the datagram holds.
+   * key, tag, ledger; only then does anything change. Never throws for what the datagram holds.
    */
-  open(datagram: Uint8Array): Opened | Dropped {
+  open(datagram: Uint8Array, nowMs: number): Opened | Dropped {
     const header = parseHeader(datagram)
     if ('drop' in header) return header
-    if (header.channel !== this.#channel) return { drop: 'channel' }
+    if (header.channel !== this.#options.channel) return { drop: 'channel' }
     const msgId = rebuildCounter(header.msgId, this.#nearMsgId)
-    const verdict = this.#window.check(msgId)
-    if (verdict !== 'fresh') return { drop: verdict }
-    if (this.#epoch !== undefined && msgId < this.#epoch.msgId) return { drop: 'oldEpoch' }
+    const stale = this.#staleness(msgId)
+    if (stale !== undefined) return { drop: stale }
     if (header.command === 'handshake') return this.#openHandshake(datagram, header, msgId)
     if (this.#epoch === undefined) return { drop: 'noEpoch' }
-    if (header.suite === 'aes') return this.#openAes(datagram, header, msgId)
+    if (header.suite === 'aes') return this.#openAes(datagram, header, msgId, nowMs)
     return this.#openMac(datagram, header, msgId, this.#epoch.r)
   }
 
-  #openHandshake(datagram: Uint8Array, header: Header, msgId: number): Opened | Dropped {
+  #openHandshake(datagram: Uint8Array, header: Header, nearMsgId: number): Opened | Dropped {
     const slot = this.#slotOf(header.aKeyId)
     const key = this.#stream.read(slot, HANDSHAKE_SLOTS)
     if (typeof key === 'string') return missing(key)
-    const r = key.slice(0, HALF_KEY_BYTES)
-    const payload = openAuth(datagram, { r, s: key.subarray(HALF_KEY_BYTES) })
-    key.fill(0)
-    if (payload === undefined) {
-      r.fill(0)
-      return { drop: 'tag' }
+    const [r, s] = [key.subarray(0, HALF_KEY_BYTES), key.subarray(HALF_KEY_BYTES)]
+    const payload = openAuth(datagram, { r, s })
+    const msgId = (payload && this.#toldMsgId(payload, header)) ?? nearMsgId
+    const drop = payload === undefined ? 'tag' : (this.#staleness(msgId) ?? this.#uncovered(msgId))
+    if (payload !== undefined && drop === undefined) {
+      this.#log('K', slot, key)
+      this.#log('R', msgId, r)
+      this.#openEpoch(msgId, r.slice())
+      this.#stream.burn(slot, HANDSHAKE_SLOTS)
     }
-    this.#stream.burn(slot, HANDSHAKE_SLOTS)
-    this.#epoch?.r.fill(0)
-    this.#epoch = { msgId, r }
-    for (const old of this.#aesKeys.values()) old.fill(0)
-    this.#aesKeys.clear()
-    return this.#accept(payload, header, msgId)
+    key.fill(0)
+    return payload === undefined || drop !== undefined ? { drop: drop ?? 'tag' } : this.#accept(payload, header, msgId)
   }
 
   #openMac(datagram: Uint8Array, header: Header, msgId: number, r: Uint8Array): Opened | Dropped {
     const aSlot = this.#slotOf(header.aKeyId)
     const s = this.#stream.read(aSlot, MAC_SLOTS)
     if (typeof s === 'string') return missing(s)
-    if (header.suite === 'auth') {
-      const plain = openAuth(datagram, { r, s })
-      s.fill(0)
-      if (plain === undefined) return { drop: 'tag' }
-      this.#stream.burn(aSlot, MAC_SLOTS)
-      return this.#accept(plain, header, msgId)
-    }
-    const eSlot = this.#slotOf(header.eKeyId)
-    const padSlots = Math.ceil((datagram.length - HEADER_BYTES - TAG_BYTES) / SLOT_BYTES)
+    const isOtp = header.suite === 'otp'
+    const eSlot = isOtp ? this.#slotOf(header.eKeyId) : aSlot
+    const padSlots = isOtp ? Math.ceil((datagram.length - HEADER_BYTES - TAG_BYTES) / SLOT_BYTES) : 0
     const pad = this.#stream.read(eSlot, padSlots)
     if (typeof pad === 'string') {
       s.fill(0)
       return missing(pad)
     }
-    const payload = openOtp(datagram, pad, { r, s })
+    const payload = isOtp ? openOtp(datagram, pad, { r, s }) : openAuth(datagram, { r, s })
+    const drop = payload === undefined ? 'tag' : this.#uncovered(msgId)
+    if (drop === undefined) {
+      if (isOtp) this.#log('K', eSlot, pad)
+      this.#log('K', aSlot, s)
+      this.#stream.burn(eSlot, padSlots)
+      this.#stream.burn(aSlot, MAC_SLOTS)
+    }
     s.fill(0)
     pad.fill(0)
-    if (payload === undefined) return { drop: 'tag' }
-    this.#stream.burn(eSlot, padSlots)
-    this.#stream.burn(aSlot, MAC_SLOTS)
-    return this.#accept(payload, header, msgId)
+    if (payload !== undefined && drop === undefined) return this.#accept(payload, header, msgId)
+    payload?.fill(0)
+    return { drop: drop ?? 'tag' }
   }
 
-  #openAes(datagram: Uint8Array, header: Header, msgId: number): Opened | Dropped {
+  #openAes(datagram: Uint8Array, header: Header, msgId: number, nowMs: number): Opened | Dropped {
     const slot = this.#slotOf(header.eKeyId)
-    const known = this.#aesKeys.get(slot)
+    const known = this.#aesKeys.get(slot)?.bytes
     const key = known ?? this.#stream.read(slot, AES_SLOTS)
     if (typeof key === 'string') return missing(key)
-    const payload = openAes(datagram, { key, channel: this.#channel, msgId })
-    if (payload === undefined) {
+    const payload = openAes(datagram, { key, channel: this.#options.channel, msgId })
+    const drop = payload === undefined ? 'tag' : this.#uncovered(msgId)
+    if (payload === undefined || drop !== undefined) {
       if (known === undefined) key.fill(0)
-      return { drop: 'tag' }
+      payload?.fill(0)
+      return { drop: drop ?? 'tag' }
     }
-    if (known === undefined) this.#keepAesKey(slot, key)
+    if (known === undefined) this.#keepAesKey(slot, { bytes: key, sinceMs: nowMs })
     return this.#accept(payload, header, msgId)
   }
 
-  #keepAesKey(slot: number, key: Uint8Array): void {
+  /** Why a message with this counter is not accepted whatever it holds. */
+  #staleness(msgId: number): DropReason | undefined {
+    const verdict = this.#window.check(msgId)
+    if (verdict !== 'fresh') return verdict
+    if (this.#reservation !== undefined && msgId < this.#reservation.floor) return 'tooOld'
+    return this.#epoch !== undefined && msgId < this.#epoch.msgId ? 'oldEpoch' : undefined
+  }
+
+  /** An authentic message that the ledger does not cover waits; what it needs is asked for. */
+  #uncovered(msgId: number): DropReason | undefined {
+    this.#authenticMsgId = Math.max(this.#authenticMsgId, msgId)
+    return (this.#reservation?.covers(msgId) ?? true) ? undefined : 'notDurable'
+  }
+
+  /** A HANDSHAKE says its counter whole; an end that never heard the sender can but guess the upper half. */
+  #toldMsgId(payload: Uint8Array, header: Header): number | undefined {
+    const told = parseHandshake(payload)?.msgId
+    return told !== undefined && told % 0x1_0000_0000 === header.msgId ? told : undefined
+  }
+
+  #openEpoch(msgId: number, r: Uint8Array): void {
+    this.#epoch?.r.fill(0)
+    this.#epoch = { msgId, r }
+    for (const slot of [...this.#aesKeys.keys()]) this.#forgetAesKey(slot)
+  }
+
+  #keepAesKey(slot: number, key: AesKey): void {
+    this.#log('K', slot, key.bytes)
     this.#stream.burn(slot, AES_SLOTS)
     this.#aesKeys.set(slot, key)
-    if (this.#aesKeys.size <= AES_KEYS_KEPT) return
-    for (const [oldest, bytes] of this.#aesKeys) {
-      bytes.fill(0)
-      this.#aesKeys.delete(oldest)
-      break
+    for (const oldest of this.#aesKeys.keys()) {
+      if (this.#aesKeys.size <= this.#aesKeysKept) return
+      this.#forgetAesKey(oldest)
     }
+  }
+
+  #forgetAesKey(slot: number): void {
+    this.#aesKeys.get(slot)?.bytes.fill(0)
+    this.#aesKeys.delete(slot)
   }
 
   #accept(payload: Uint8Array, { suite, command }: Header, msgId: number): Opened {
@@ -158,10 +246,16 @@ export class ChannelReceiver {
     }
   }
 
+  #log(kind: 'R' | 'K', at: number, octets: Uint8Array): void {
+    const { keyLog, channel } = this.#options
+    if (keyLog !== undefined) keyLog(keyLogRecord(kind, channel, at, octets))
+  }
+
   /** What the next counter is near to: the highest accepted, or where a sender begins whose stream is at our slot. */
   get #nearMsgId(): number {
     const { highest } = this.#window
-    return highest >= 0 ? highest : firstMsgId(this.#stream.usedSlots, this.#aesMaxMessages)
+    if (highest >= 0) return highest
+    return this.#reservation?.floor || firstMsgId(this.#stream.usedSlots, this.#options.aesMaxMessages)
   }
 
   #slotOf(keyId: number): number {
@@ -171,4 +265,9 @@ export class ChannelReceiver {
 
 function missing(why: 'notYet' | 'gone'): Dropped {
   return { drop: why === 'notYet' ? 'noKeyYet' : 'keyGone' }
+}
+
+/** AES keys that the replay window can reach back to. */
+function keysInWindow(messages: number): number {
+  return Math.min(MAX_AES_KEYS, Math.ceil(WINDOW_MESSAGES / messages) + 1)
 }

@@ -1,6 +1,8 @@
 /** Sending half of a channel: message counter, epoch, AES key, and the key stream that all of them draw on. */
 import { type Command, type Header, newDatagram } from './header.ts'
+import { type KeyLogSink, keyLogRecord } from './key-log.ts'
 import { KeyStream, SLOT_BYTES } from './key-stream.ts'
+import { type ChannelMark, resumeMsgId, SenderReservation } from './marks.ts'
 import { HALF_KEY_BYTES } from './poly1305.ts'
 import { AES_KEY_BYTES, sealAes, sealAuth, sealOtp } from './suites.ts'
 import type { FrameSuite } from './types.ts'
@@ -22,6 +24,7 @@ export type SenderOptions = {
   readonly aesMaxMessages: number
   /** Life of an AES key from its first message, ms, above 0. */
   readonly aesMaxMs: number
+  readonly keyLog?: KeyLogSink
 }
 
 export type Sealed = {
@@ -29,7 +32,7 @@ export type Sealed = {
   /** Slots taken from the key stream for this message. */
   readonly usedSlots: number
 }
-/** Not sealed: the stream must have `wait` slots available first. */
+/** Not sealed: the stream must have `wait` slots available first, or (0) the ledger must cover what the message takes. */
 export type KeyShortage = { readonly wait: number }
 
 type SenderAesKey = {
@@ -43,7 +46,12 @@ type SenderAesKey = {
 export class ChannelSender {
   readonly #options: SenderOptions
   readonly #stream = new KeyStream()
+  /** Counter of the next message; undefined until the stream says where it begins. */
   #msgId: number | undefined
+  /** No message gets a lower counter from now on. */
+  #leastMsgId = 0
+  /** Undefined when nobody keeps a ledger. */
+  #reservation: SenderReservation | undefined
   #r: Uint8Array | undefined
   #aes: SenderAesKey | undefined
 
@@ -63,6 +71,40 @@ export class ChannelSender {
     return this.#stream
   }
 
+  /** From now on nothing is used that the ledger does not cover; `recovered` is what an earlier life may have used. */
+  keepLedger(recovered: ChannelMark | undefined): void {
+    this.#reservation = new SenderReservation(recovered)
+    if (recovered === undefined) return
+    this.#stream.skipTo(recovered.slots)
+    this.#leastMsgId = resumeMsgId(recovered)
+  }
+
+  /** The mark to make durable, if it is time. */
+  askMark(): ChannelMark | undefined {
+    const { channel } = this.#options
+    const slots = this.#stream.usedSlots
+    // A stream that has not begun may begin at any slot, and the counter with it.
+    if (this.#msgId === undefined && this.#stream.lengthSlots === 0) return undefined
+    const bounds = this.#reservation?.ask({ slots, msgIds: this.#nextMsgId })
+    return bounds && { channel, side: 'sender', ...bounds }
+  }
+
+  settleMark(mark: ChannelMark): void {
+    this.#reservation?.settle(mark)
+  }
+
+  /** Whether the ledger covers a message that takes so many slots. */
+  isCovered(slots: number): boolean {
+    return this.#reservation?.covers(this.#stream.usedSlots + slots, this.#nextMsgId + 1) ?? true
+  }
+
+  /** The peer has no key before `slot` and takes no message before `msgId`. */
+  skipTo(slot: number, msgId: number): void {
+    this.#dropAesKey()
+    this.#stream.skipTo(slot)
+    this.#leastMsgId = Math.max(this.#leastMsgId, msgId)
+  }
+
   /** A HANDSHAKE has been sealed: r is there. */
   get hasEpoch(): boolean {
     return this.#r !== undefined
@@ -75,16 +117,22 @@ export class ChannelSender {
     return this.#isAesLive(nowMs) ? 0 : AES_SLOTS
   }
 
-  /** Opens an epoch: authenticated with 32 octets of fresh key, the first half of which becomes the epoch's r. */
-  handshake(payload: Uint8Array): Sealed | KeyShortage {
-    const taken = this.#stream.take(HANDSHAKE_SLOTS)
-    if (taken === undefined) return { wait: HANDSHAKE_SLOTS }
+  /**
+   * Opens an epoch: authenticated with 32 octets of fresh key, the first half of which becomes the epoch's r. The payload
+   * is made for the message counter that the HANDSHAKE gets.
+   */
+  handshake(payloadFor: (msgId: number) => Uint8Array): Sealed | KeyShortage {
+    const taken = this.#take(HANDSHAKE_SLOTS)
+    if ('wait' in taken) return taken
+    const msgId = this.#nextMsgId
+    const payload = payloadFor(msgId)
     const mac = { r: taken.bytes.slice(0, HALF_KEY_BYTES), s: taken.bytes.subarray(HALF_KEY_BYTES) }
     this.#r?.fill(0)
     this.#r = mac.r
     // A peer that has started anew does not hold the AES key any more.
     this.#dropAesKey()
-    const header = this.#header(this.#nextMsgId(taken.slot), 'handshake', 'auth')
+    this.#log('R', msgId, mac.r)
+    const header = this.#header(this.#count(), 'handshake', 'auth')
     const datagram = newDatagram({ ...header, aKeyId: taken.slot }, payload.length)
     sealAuth(datagram, payload, mac)
     taken.bytes.fill(0)
@@ -101,10 +149,10 @@ export class ChannelSender {
     if (this.#r === undefined) throw new Error('no epoch: seal a handshake first')
     if (suite === 'aes') return this.#sealAes(command, payload, nowMs)
     const pad = suite === 'otp' ? padSlots(payload.length) : 0
-    const taken = this.#stream.take(pad + MAC_SLOTS)
-    if (taken === undefined) return { wait: pad + MAC_SLOTS }
+    const taken = this.#take(pad + MAC_SLOTS)
+    if ('wait' in taken) return taken
     const keyIds = { eKeyId: suite === 'otp' ? taken.slot : 0, aKeyId: taken.slot + pad }
-    const header = this.#header(this.#nextMsgId(taken.slot), command, suite)
+    const header = this.#header(this.#count(), command, suite)
     const datagram = newDatagram({ ...header, ...keyIds }, payload.length)
     const mac = { r: this.#r, s: taken.bytes.subarray(pad * SLOT_BYTES) }
     if (suite === 'otp') sealOtp(datagram, payload, taken.bytes, mac)
@@ -116,17 +164,17 @@ export class ChannelSender {
   #sealAes(command: Command, payload: Uint8Array, nowMs: number): Sealed | KeyShortage {
     let usedSlots = 0
     if (!this.#isAesLive(nowMs)) {
-      const taken = this.#stream.take(AES_SLOTS)
-      if (taken === undefined) return { wait: AES_SLOTS }
+      const taken = this.#take(AES_SLOTS)
+      if ('wait' in taken) return taken
       this.#dropAesKey()
       usedSlots = AES_SLOTS
-      // An epoch is open, so the counter runs.
-      this.#aes = { bytes: taken.bytes, slot: taken.slot, takenAtMs: nowMs, firstMsgId: this.#msgId ?? 0, messages: 0 }
-    }
+      const { bytes, slot } = taken
+      this.#aes = { bytes, slot, takenAtMs: nowMs, firstMsgId: this.#nextMsgId, messages: 0 }
+    } else if (!this.isCovered(0)) return { wait: 0 }
     const aes = this.#aes
     if (aes === undefined) throw new Error('no AES key')
     aes.messages += 1
-    const msgId = this.#nextMsgId(aes.slot)
+    const msgId = this.#count()
     const header = this.#header(msgId, command, 'aes')
     const datagram = newDatagram({ ...header, eKeyId: aes.slot }, payload.length)
     sealAes(datagram, payload, { key: aes.bytes, channel: this.#options.channel, msgId })
@@ -150,8 +198,30 @@ export class ChannelSender {
     return { msgId, suite, command, channel: this.#options.channel, eKeyId: 0, aKeyId: 0 }
   }
 
-  #nextMsgId(slot: number): number {
-    const msgId = this.#msgId ?? firstMsgId(slot, this.#options.aesMaxMessages)
+  /** Takes slots for one message, if the ledger covers it. */
+  #take(slots: number): { readonly slot: number; readonly bytes: Uint8Array } | KeyShortage {
+    if (slots > this.#stream.availableSlots) return { wait: slots }
+    if (!this.isCovered(slots)) return { wait: 0 }
+    const taken = this.#stream.take(slots)
+    if (taken === undefined) return { wait: slots }
+    // Where the counter begins depends on where the stream stood when the first message took from it.
+    this.#msgId ??= firstMsgId(taken.slot, this.#options.aesMaxMessages)
+    this.#log('K', taken.slot, taken.bytes)
+    return taken
+  }
+
+  #log(kind: 'R' | 'K', at: number, octets: Uint8Array): void {
+    const { keyLog, channel } = this.#options
+    keyLog?.(keyLogRecord(kind, channel, at, octets))
+  }
+
+  get #nextMsgId(): number {
+    const msgId = this.#msgId ?? firstMsgId(this.#stream.usedSlots, this.#options.aesMaxMessages)
+    return Math.max(msgId, this.#leastMsgId)
+  }
+
+  #count(): number {
+    const msgId = this.#nextMsgId
     if (msgId >= Number.MAX_SAFE_INTEGER) throw new RangeError('message counter exhausted')
     this.#msgId = msgId + 1
     return msgId

@@ -1,7 +1,9 @@
 import { ChannelReceiver, type Dropped, type Opened } from './channel-receiver.ts'
 import { ChannelSender, type KeyShortage, type Sealed } from './channel-sender.ts'
 import type { Command } from './header.ts'
+import type { KeyLogSink } from './key-log.ts'
 import type { AppendResult } from './key-stream.ts'
+import type { ChannelMark } from './marks.ts'
 import type { FrameSuite, KeyBlock, StreamBooks } from './types.ts'
 
 export type Q3pChannelOptions = {
@@ -13,7 +15,11 @@ export type Q3pChannelOptions = {
   readonly aesMaxMessages: number
   /** Life of an AES key from its first message, ms, above 0. */
   readonly aesMaxMs: number
+  /** Takes the key that messages are sealed and opened with. Only for a key log that was asked for. */
+  readonly keyLog?: KeyLogSink
 }
+
+const NO_MARKS: readonly ChannelMark[] = []
 
 /**
  * One end of a link's pair of Q3P channels: seals on channel 2 x link + end, opens on the other. The two directions have
@@ -31,9 +37,10 @@ export class Q3pChannel {
   constructor(options: Q3pChannelOptions) {
     this.txChannel = 2 * options.link + options.end
     this.rxChannel = 2 * options.link + 1 - options.end
-    const { aesMaxMessages, aesMaxMs } = options
-    this.#sender = new ChannelSender({ channel: this.txChannel, aesMaxMessages, aesMaxMs })
-    this.#receiver = new ChannelReceiver({ channel: this.rxChannel, aesMaxMessages })
+    const { aesMaxMessages, aesMaxMs, keyLog } = options
+    const common = { aesMaxMessages, aesMaxMs, ...(keyLog && { keyLog }) }
+    this.#sender = new ChannelSender({ channel: this.txChannel, ...common })
+    this.#receiver = new ChannelReceiver({ channel: this.rxChannel, ...common })
   }
 
   /** A HANDSHAKE has been sealed, so messages can be. */
@@ -51,10 +58,67 @@ export class Q3pChannel {
     return this.#sender.stream.availableSlots
   }
 
+  /** Messages below this Msg-Id are refused, or will be after a crash. */
+  get acceptsMsgId(): number {
+    return this.#receiver.acceptsMsgId
+  }
+
+  /** The receiving stream holds no key before this slot. */
+  get acceptsSlot(): number {
+    return this.#receiver.stream.firstSlot
+  }
+
+  /** Messages the peer seals under one AES key, as its HANDSHAKE says. */
+  set peerAesMaxMessages(messages: number) {
+    this.#receiver.peerAesMaxMessages = messages
+  }
+
+  /**
+   * From now on nothing is sealed or accepted that the ledger does not cover. `recovered`: the marks an earlier life has
+   * left; what they may have used is skipped. Call it before any key comes.
+   */
+  keepLedger(recovered: readonly ChannelMark[]): void {
+    this.#sender.keepLedger(recovered.find(({ channel, side }) => channel === this.txChannel && side === 'sender'))
+    this.#receiver.keepLedger(recovered.find(({ channel, side }) => channel === this.rxChannel && side === 'receiver'))
+  }
+
+  /** The marks to make durable now; usually none. */
+  askMarks(): readonly ChannelMark[] {
+    const [tx, rx] = [this.#sender.askMark(), this.#receiver.askMark()]
+    return tx === undefined && rx === undefined ? NO_MARKS : [tx, rx].filter((mark) => mark !== undefined)
+  }
+
+  /** A mark is durable. */
+  settleMark(mark: ChannelMark): void {
+    if (mark.side === 'sender' && mark.channel === this.txChannel) this.#sender.settleMark(mark)
+    if (mark.side === 'receiver' && mark.channel === this.rxChannel) this.#receiver.settleMark(mark)
+  }
+
+  /** Whether the ledger covers a message that takes so many slots. */
+  isCovered(slots: number): boolean {
+    return this.#sender.isCovered(slots)
+  }
+
+  /** The peer has no key before `slot` and takes no message before `msgId`: goes on there, and discards what is skipped. */
+  skipTo(slot: number, msgId: number): void {
+    this.#sender.skipTo(slot, msgId)
+  }
+
+  /** When the oldest unused key of the sending stream is `lifeMs` old. */
+  expiryMs(lifeMs: number): number | undefined {
+    return this.#sender.stream.oldestExpiryMs(lifeMs)
+  }
+
+  /** Gives up key that came `lifeMs` ago; the receiving side, `graceMs` later, for the frames that are on their way. */
+  expire(nowMs: number, lifeMs: number, graceMs: number): void {
+    this.#sender.stream.expire(nowMs, lifeMs)
+    this.#receiver.expire(nowMs, lifeMs + graceMs)
+  }
+
   /** Takes key material of either direction; the octets are copied. */
-  addKey({ channel, slot, bytes }: KeyBlock): AppendResult | 'foreign' {
-    if (channel === this.txChannel) return this.#sender.stream.append(slot, bytes)
-    if (channel === this.rxChannel) return this.#receiver.stream.append(slot, bytes)
+  addKey({ channel, slot, bytes }: KeyBlock, nowMs = 0): AppendResult | 'foreign' {
+    if (channel === this.txChannel) return this.#sender.stream.append(slot, bytes, nowMs)
+    if (channel === this.rxChannel) return this.#receiver.stream.append(slot, bytes, nowMs)
     return 'foreign'
   }
 
@@ -63,9 +127,9 @@ export class Q3pChannel {
     return this.#sender.slotsNeeded(payloadBytes, suite, nowMs)
   }
 
-  /** Seals a HANDSHAKE, which opens an epoch of the sending direction: 8 slots. */
-  handshake(payload: Uint8Array): Sealed | KeyShortage {
-    return this.#sender.handshake(payload)
+  /** Seals a HANDSHAKE, which opens an epoch of the sending direction: 8 slots. `payloadFor` is told its Msg-Id. */
+  handshake(payloadFor: (msgId: number) => Uint8Array): Sealed | KeyShortage {
+    return this.#sender.handshake(payloadFor)
   }
 
   /**
@@ -82,15 +146,21 @@ export class Q3pChannel {
   }
 
   /** Opens a received datagram; never throws for what it holds. A dropped datagram has changed nothing. */
-  open(datagram: Uint8Array): Opened | Dropped {
-    return this.#receiver.open(datagram)
+  open(datagram: Uint8Array, nowMs = 0): Opened | Dropped {
+    return this.#receiver.open(datagram, nowMs)
   }
 
   /** Books of the two streams: sending, receiving. */
   books(): readonly [StreamBooks, StreamBooks] {
     const [tx, rx] = [this.#sender.stream, this.#receiver.stream]
     return [
-      { channel: this.txChannel, side: 'sender', assignedSlots: tx.lengthSlots, usedSlots: tx.usedSlots },
+      {
+        channel: this.txChannel,
+        side: 'sender',
+        assignedSlots: tx.lengthSlots,
+        usedSlots: tx.usedSlots,
+        ...(tx.discardedSlots > 0 && { discardedSlots: tx.discardedSlots }),
+      },
       { channel: this.rxChannel, side: 'receiver', assignedSlots: rx.lengthSlots, usedSlots: rx.usedSlots },
     ]
   }

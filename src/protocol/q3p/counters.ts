@@ -6,6 +6,8 @@ export type LinkDrop =
   | 'noSession'
   /** A HANDSHAKE that is malformed, answers nothing of ours, or came to an end that waits for none. */
   | 'handshake'
+  /** A HANDSHAKE of another node than the one that is to be at the other end. */
+  | 'identity'
   /** A command that this link does not use. */
   | 'unusedCommand'
   /** Authenticated plaintext other than a HANDSHAKE. */

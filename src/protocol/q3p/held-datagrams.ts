@@ -1,6 +1,6 @@
 const HELD_DATAGRAMS = 16
 
-/** Datagrams whose key has not come yet, the newest 16. Nothing in them is verified. */
+/** Datagrams that cannot be opened yet, for want of key or of the ledger: the newest 16. */
 export class HeldDatagrams {
   #held: Uint8Array[] = []
 

@@ -16,6 +16,7 @@ export type AppendResult =
   /** Repeats slots with other octets. */
   | 'conflict'
 
+type Arrival = { readonly endSlot: number; readonly atMs: number }
 type Chunk = { readonly bytes: Uint8Array; readonly burnt: Uint32Array }
 
 /**
@@ -28,7 +29,12 @@ export class KeyStream {
   #baseSlot = 0
   #lengthSlots = 0
   #usedSlots = 0
+  #discardedSlots = 0
+  /** Slots below are never used, delivered or not. */
+  #floorSlot = 0
   #isEmpty = true
+  /** Ends of the blocks as they came, with the time, oldest first: what `expire` goes by. */
+  #arrivals: Arrival[] = []
 
   /** End of the stream: slots delivered so far, those before this end's first block included. */
   get lengthSlots(): number {
@@ -42,17 +48,31 @@ export class KeyStream {
 
   /** Slots between the used ones and the end. */
   get availableSlots(): number {
-    return this.#lengthSlots - this.#usedSlots
+    return Math.max(0, this.#lengthSlots - this.#usedSlots)
   }
 
-  /** Appends a block; its octets are copied. The first block (it may be empty) says where the stream begins. */
-  append(slot: number, bytes: Uint8Array): AppendResult {
+  /** Of the used slots, those that were skipped and protected nothing. */
+  get discardedSlots(): number {
+    return this.#discardedSlots
+  }
+
+  /** The lowest slot this end can have key for, as far as it knows. */
+  get firstSlot(): number {
+    return Math.max(this.#baseSlot, this.#floorSlot)
+  }
+
+  /**
+   * Appends a block; its octets are copied. The first block (it may be empty) says where the stream begins. `nowMs` is
+   * when it came, for `expire`.
+   */
+  append(slot: number, bytes: Uint8Array, nowMs = 0): AppendResult {
     const endSlot = slot + bytes.length / SLOT_BYTES
     if (!Number.isSafeInteger(slot) || slot < 0 || !Number.isSafeInteger(endSlot)) return 'malformed'
     if (this.#isEmpty) {
       this.#baseSlot = slot
       this.#lengthSlots = slot
-      this.#usedSlots = slot
+      this.#usedSlots = Math.max(slot, this.#floorSlot)
+      this.#discardedSlots = this.#usedSlots - slot
       this.#isEmpty = false
     }
     if (slot > this.#lengthSlots) return 'gap'
@@ -60,11 +80,41 @@ export class KeyStream {
       if (endSlot > this.#lengthSlots) return 'overlap'
       return this.#agrees(slot, bytes) ? 'duplicate' : 'conflict'
     }
-    this.#pieces(slot, endSlot - slot, (chunk, fromByte, toByte, offset) => {
-      chunk.bytes.set(bytes.subarray(offset, offset + toByte - fromByte), fromByte)
+    const keptSlot = Math.min(endSlot, Math.max(slot, this.#floorSlot))
+    const kept = bytes.subarray((keptSlot - slot) * SLOT_BYTES)
+    this.#pieces(keptSlot, endSlot - keptSlot, (chunk, fromByte, toByte, offset) => {
+      chunk.bytes.set(kept.subarray(offset, offset + toByte - fromByte), fromByte)
     })
     this.#lengthSlots = endSlot
+    this.#prune()
+    if (endSlot > slot) this.#arrivals.push({ endSlot, atMs: nowMs })
     return 'appended'
+  }
+
+  /**
+   * Gives up all slots below `slot`, which may lie beyond the end: they are overwritten, now or when they come, and count
+   * as used and discarded.
+   */
+  skipTo(slot: number): void {
+    if (slot <= this.#floorSlot) return
+    this.#floorSlot = slot
+    if (this.#isEmpty) return
+    this.#discardedSlots += Math.max(0, slot - this.#usedSlots)
+    this.#usedSlots = Math.max(slot, this.#usedSlots)
+    this.burnBelow(slot)
+  }
+
+  /** When the oldest key that is left will be `lifeMs` old; undefined when none is left. */
+  oldestExpiryMs(lifeMs: number): number | undefined {
+    this.#prune()
+    const oldest = this.#arrivals[0]
+    return oldest && oldest.atMs + lifeMs
+  }
+
+  /** Gives up key that came `lifeMs` ago or earlier. */
+  expire(nowMs: number, lifeMs: number): void {
+    const expired = this.#arrivals.findLast(({ atMs }) => atMs + lifeMs <= nowMs)
+    if (expired !== undefined) this.skipTo(expired.endSlot)
   }
 
   /**
@@ -85,8 +135,8 @@ export class KeyStream {
    * far, 'gone' when some of it is used, freed, or was never delivered to this end.
    */
   read(slot: number, slots: number): Uint8Array | 'notYet' | 'gone' {
-    if (slot + slots > this.#lengthSlots) return this.#isEmpty || slot >= this.#baseSlot ? 'notYet' : 'gone'
-    if (slot < this.#baseSlot) return 'gone'
+    if (slot < this.firstSlot) return 'gone'
+    if (slot + slots > this.#lengthSlots) return 'notYet'
     for (let index = slot; index < slot + slots; index += 1) if (this.#isBurnt(index)) return 'gone'
     return this.#copy(slot, slots)
   }
@@ -102,7 +152,7 @@ export class KeyStream {
     this.#usedSlots = Math.max(this.#usedSlots, slot + slots)
   }
 
-  /** Receiver: overwrites and forgets all before `slot`, which is at most the used slots. */
+  /** Overwrites and forgets all before `slot`, which is at most the used slots. */
   burnBelow(slot: number): void {
     const firstChunk = Math.floor(slot / CHUNK_SLOTS)
     for (const [index, chunk] of this.#chunks) if (index < firstChunk) chunk.bytes.fill(0)
@@ -117,6 +167,12 @@ export class KeyStream {
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return `KeyStream { lengthSlots: ${this.#lengthSlots}, usedSlots: ${this.#usedSlots} }`
+  }
+
+  #prune(): void {
+    const usedSlots = Math.max(this.#usedSlots, this.#floorSlot)
+    const kept = this.#arrivals.findIndex(({ endSlot }) => endSlot > usedSlots)
+    if (kept !== 0) this.#arrivals = kept < 0 ? [] : this.#arrivals.slice(kept)
   }
 
   #copy(slot: number, slots: number): Uint8Array {

@@ -1,4 +1,6 @@
 /** Options, inputs and effects of a SecureLink. */
+import type { KeyLogRecord } from './key-log.ts'
+import type { ChannelMark } from './marks.ts'
 import type { LinkMessage } from './send-queue.ts'
 import type { KeyBlock, Suite } from './types.ts'
 
@@ -29,8 +31,14 @@ export type SecureLinkOptions = {
   readonly highWaterSlots: number
   /** Most messages queued. */
   readonly queueLimit: number
-  /** 1..2^52, new at each start of the process; milliseconds of wall time will do. */
+  /** 1..2^52; without a ledger new at each start of the process: milliseconds of wall time will do. */
   readonly epoch: number
+  /** Age at which key that was fetched and not used is overwritten and discarded, ms; absent: never. */
+  readonly keyMaxAgeMs?: number
+  /** Node ids, 1..64 octets each: this end's is told in the HANDSHAKE, and a peer that says another than its own is refused. */
+  readonly names?: { readonly own: string; readonly peer: string }
+  /** Emits all key this end uses as `keyLog` effects. Only what was explicitly asked for may set it. */
+  readonly keyLog?: true
 }
 
 export const LINK_DEFAULTS = {
@@ -48,8 +56,13 @@ export const LINK_DEFAULTS = {
 } as const satisfies Omit<SecureLinkOptions, 'link' | 'end' | 'epoch'>
 
 export type SecureLinkInput =
-  /** Begin: the controlling end opens the session, the other waits for it. */
-  | { readonly kind: 'open' }
+  /**
+   * Begin: the controlling end opens the session, the other waits for it. With `marks`, at the first `open` and before any
+   * key comes, a ledger is kept: see `start` of the node contract.
+   */
+  | { readonly kind: 'open'; readonly marks?: readonly ChannelMark[] }
+  /** This mark of a `reserve` is durable. */
+  | { readonly kind: 'reserved'; readonly mark: ChannelMark }
   /** Hostile until its tag verifies. */
   | { readonly kind: 'datagram'; readonly bytes: Uint8Array }
   /** Key of either direction; its octets are copied, to be overwritten by whoever brought them. */
@@ -66,6 +79,9 @@ export type SecureLinkEffect =
   | { readonly kind: 'send'; readonly bytes: Uint8Array }
   /** Bring the stream of `channel` up to `upToSlot`. Idempotent. */
   | { readonly kind: 'fetchKeys'; readonly channel: number; readonly upToSlot: number }
+  /** Make this mark durable, then give it back as `reserved`. */
+  | { readonly kind: 'reserve'; readonly mark: ChannelMark }
+  | { readonly kind: 'keyLog'; readonly record: KeyLogRecord }
   /** An ASDU of the peer, in order and once. */
   | { readonly kind: 'deliver'; readonly asdu: Uint8Array; readonly suite: Suite }
   /**

@@ -13,8 +13,9 @@ import type { Suite } from './types.ts'
 const U_RETRY_MS = 500
 /** What a retransmission waits for beyond the longest time the peer may hold an acknowledgement back. */
 const RTO_MARGIN_MS = 50
-/** Out-of-order I-frames held. */
+/** Out-of-order I-frames held, at least and at most, whatever k the peer says it has. */
 const REORDER_FRAMES = 64
+const MAX_REORDER_FRAMES = 1024
 
 export type SessionPorts = {
   readonly channel: Q3pChannel
@@ -43,7 +44,8 @@ export class LinkSession {
   #isStopped = false
   #endReason: string | undefined
 
-  constructor(options: SecureLinkOptions, ports: SessionPorts) {
+  /** `peerK`: most I-frames the peer sends unacknowledged. */
+  constructor(options: SecureLinkOptions, ports: SessionPorts, peerK: number = options.k) {
     const { k, w, t1Ms, t2Ms, t3Ms } = options
     this.#options = options
     this.#ports = ports
@@ -51,7 +53,7 @@ export class LinkSession {
     this.#apci = new ApciConnection({ role, k, w, t1Ms, t2Ms, t3Ms, uRetryMs: U_RETRY_MS })
     this.#timer = new RoundTripTimer(t2Ms + RTO_MARGIN_MS)
     this.#retransmitter = new Retransmitter(this.#timer)
-    this.#reorder = new ReorderBuffer(Math.max(REORDER_FRAMES, k))
+    this.#reorder = new ReorderBuffer(Math.max(REORDER_FRAMES, Math.min(peerK, MAX_REORDER_FRAMES)))
   }
 
   /** Undefined when only a datagram can change anything. */
@@ -108,7 +110,7 @@ export class LinkSession {
     if (frame?.format === 'U' && frame.function === 'testfrAct') this.#apply(this.#apci.acknowledge(nowMs), nowMs)
   }
 
-  /** Seals and sends a message; only when `canSend` and the key for it is there. */
+  /** Seals and sends a message; only when `canSend`, the key for it is there and the ledger covers it. */
   send({ message, queueMs, keyWaitMs }: Dequeued, nowMs: number): void {
     const { id, asdu, suite } = message
     for (const effect of this.#apci.send(asdu, nowMs)) {

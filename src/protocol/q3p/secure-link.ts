@@ -3,17 +3,24 @@ import { Q3pChannel } from './channel.ts'
 import type { Opened } from './channel-receiver.ts'
 import { HANDSHAKE_SLOTS } from './channel-sender.ts'
 import { Counters, type LinkDrop } from './counters.ts'
-import { BackOff, encodeHandshake, parseHandshake } from './handshake.ts'
+import { encodeHandshake, type Handshake, MAX_NAME_BYTES, parseHandshake } from './handshake.ts'
+import { Handshaker } from './handshaker.ts'
 import { HeldDatagrams } from './held-datagrams.ts'
 import { KeyDemand } from './key-demand.ts'
+import type { KeyLogRecord } from './key-log.ts'
 import type { SecureLinkEffect, SecureLinkInput, SecureLinkOptions } from './link-contract.ts'
 import { apduBytes, LinkSession } from './link-session.ts'
+import type { ChannelMark } from './marks.ts'
 import { type LinkMessage, SendQueue } from './send-queue.ts'
 import type { KeyBlock, StreamBooks } from './types.ts'
 
 /** Slots that messages leave for supervision: one HANDSHAKE and one AES key. */
 const RESERVED_SLOTS = HANDSHAKE_SLOTS + 4
 const MAX_EPOCH = 2 ** 52
+/** A peer may not have this end skip more of its stream than this at a time, nor Msg-Ids beyond 2^52. */
+const MAX_SKIP_SLOTS = 2 ** 20
+const MAX_MSG_ID = 2 ** 52
+const NOTHING: readonly SecureLinkEffect[] = []
 const COUNTERS = ['framesSent', 'framesReceived', 'retransmissions', 'framesI', 'framesS', 'framesU', 'handshakes']
 
 /**
@@ -21,8 +28,8 @@ const COUNTERS = ['framesSent', 'framesReceived', 'retransmissions', 'framesI', 
  * machine: `handle` takes an input and gives effects in order, `wakeAtMs` says when it wants time.
  *
  * ```
- * controlling: idle --open--> handshaking --answered--> session --broken--> handshaking (after a back-off)
- * controlled:  idle --open--> listening --HANDSHAKE, answered--> session --broken--> listening
+ * controlling: idle --open--> handshaking --answered--> session --broken, or the peer asks--> handshaking
+ * controlled:  idle --open--> listening (asks now and then) --HANDSHAKE, answered--> session --broken--> listening
  *                                         session --new HANDSHAKE, answered--> session
  * ```
  */
@@ -31,31 +38,37 @@ export class SecureLink {
   readonly #channel: Q3pChannel
   readonly #queue: SendQueue
   readonly #demand: KeyDemand
+  /** Datagrams that wait for key; those that wait for the ledger are authentic. */
   readonly #held = new HeldDatagrams()
-  readonly #backOff = new BackOff()
+  readonly #early = new HeldDatagrams()
+  readonly #handshaker: Handshaker
   readonly #counters = new Counters(COUNTERS)
   #effects: SecureLinkEffect[] = []
   #wakeAtMs: number | undefined
   #session: LinkSession | undefined
   #isOpen = false
+  #wasOpened = false
   #isClosing = false
-  /** Epoch of the latest HANDSHAKE of this end; each opens a new one. */
-  #epoch: number
-  /** Controlling: when the next HANDSHAKE is due, and when the latest one that may still be answered went out. */
-  #handshakeAtMs = 0
-  #handshakeSentAtMs: number | undefined
-  /** Controlled: the peer's epoch that is to be answered. */
-  #answersEpoch: number | undefined
+  /** Most I-frames the peer sends unacknowledged, as its HANDSHAKE says. */
+  #peerK: number
 
   /** RangeError for options outside their ranges. */
   constructor(options: SecureLinkOptions) {
-    const { link, epoch, queueLimit } = options
+    const { link, end, epoch, queueLimit, keyMaxAgeMs, names, keyLog } = options
     if (!Number.isInteger(link) || link < 0 || link > 0x7fff) throw new RangeError(`link ${link}, not 0..32767`)
     if (!Number.isInteger(epoch) || epoch < 1 || epoch > MAX_EPOCH) throw new RangeError(`epoch ${epoch}, not 1..2^52`)
     if (!Number.isInteger(queueLimit) || queueLimit < 1) throw new RangeError(`queueLimit ${queueLimit}, not above 0`)
+    if (keyMaxAgeMs !== undefined && !(keyMaxAgeMs > 0)) throw new RangeError(`keyMaxAgeMs ${keyMaxAgeMs}, not above 0`)
+    for (const name of names === undefined ? [] : [names.own, names.peer]) {
+      const sizeBytes = new TextEncoder().encode(name).length
+      if (sizeBytes < 1 || sizeBytes > MAX_NAME_BYTES) throw new RangeError(`name '${name}', not 1..64 octets`)
+    }
     this.#options = options
-    this.#epoch = epoch
-    this.#channel = new Q3pChannel(options)
+    this.#peerK = options.k
+    this.#handshaker = new Handshaker(end, epoch)
+    const { aesMaxMessages, aesMaxMs } = options
+    const log = keyLog === true && { keyLog: (record: KeyLogRecord) => this.#emit({ kind: 'keyLog', record }) }
+    this.#channel = new Q3pChannel({ link, end, aesMaxMessages, aesMaxMs, ...log })
     this.#queue = new SendQueue(queueLimit)
     this.#demand = new KeyDemand(options)
     // Checks the options of the 104 connection now rather than at the first session.
@@ -92,13 +105,18 @@ export class SecureLink {
     this.#effects = []
     switch (input.kind) {
       case 'open':
-        this.#open(nowMs)
+        this.#open(input.marks, nowMs)
         break
       case 'datagram':
-        this.#receive(input.bytes, nowMs)
+        // A datagram that was dropped has changed nothing, and what is due at its time has a wake of its own.
+        if (!this.#receive(input.bytes, nowMs) && nowMs < (this.#wakeAtMs ?? Number.POSITIVE_INFINITY)) return NOTHING
         break
       case 'keyBlock':
         this.#takeKey(input.block, nowMs)
+        break
+      case 'reserved':
+        this.#channel.settleMark(input.mark)
+        if (input.mark.side === 'receiver') for (const early of this.#early.release()) this.#receive(early, nowMs)
         break
       case 'message':
         this.#enqueue(input.message, nowMs)
@@ -113,12 +131,17 @@ export class SecureLink {
     return this.#effects
   }
 
-  #open(nowMs: number): void {
+  #open(marks: readonly ChannelMark[] | undefined, nowMs: number): void {
     this.#isClosing = false
     if (this.#isOpen) return
     this.#isOpen = true
-    this.#handshakeAtMs = nowMs
-    this.#backOff.reset()
+    const mine = marks?.filter(
+      ({ channel }) => channel === this.#channel.txChannel || channel === this.#channel.rxChannel,
+    )
+    if (mine !== undefined && !this.#wasOpened) this.#channel.keepLedger(mine)
+    const spent = this.#wasOpened ? 0 : mine?.find(({ side }) => side === 'sender')?.msgIds
+    this.#wasOpened = true
+    this.#handshaker.open(spent ?? 0, nowMs)
   }
 
   #enqueue(message: LinkMessage, nowMs: number): void {
@@ -133,22 +156,32 @@ export class SecureLink {
   }
 
   #takeKey(block: KeyBlock, nowMs: number): void {
-    const result = this.#channel.addKey(block)
+    const result = this.#channel.addKey(block, nowMs)
     if (result !== 'appended' && result !== 'duplicate') this.#counters.count('keyBlocksRefused')
     if (block.channel !== this.#channel.rxChannel) return
     for (const datagram of this.#held.release()) this.#receive(datagram, nowMs)
   }
 
-  #receive(datagram: Uint8Array, nowMs: number): void {
-    const opened = this.#channel.open(datagram)
+  /** Whether the datagram has changed anything. */
+  #receive(datagram: Uint8Array, nowMs: number): boolean {
+    if (!this.#wasOpened) {
+      this.#counters.drop('noSession')
+      return false
+    }
+    const opened = this.#channel.open(datagram, nowMs)
     if ('drop' in opened) {
+      if (opened.drop === 'notDurable') {
+        if (this.#early.hold(datagram)) this.#counters.drop('notDurable')
+        return true
+      }
       if (opened.drop !== 'noKeyYet') this.#counters.drop(opened.drop)
       else if (this.#held.hold(datagram)) this.#counters.drop('noKeyYet')
-      return
+      return false
     }
     this.#counters.count('framesReceived')
     const drop = opened.command === 'handshake' ? this.#takeHandshake(opened, nowMs) : this.#takeData(opened, nowMs)
     if (drop !== undefined) this.#counters.drop(drop)
+    return true
   }
 
   /** Hands the payload of an authentic frame to the session, or says why it is of no use. */
@@ -163,69 +196,93 @@ export class SecureLink {
 
   #takeHandshake({ payload }: Opened, nowMs: number): LinkDrop | undefined {
     const handshake = parseHandshake(payload)
-    if (handshake === undefined || !this.#isOpen) return 'handshake'
-    if (this.#options.end === 1) {
-      if (handshake.answers !== 0) return 'handshake'
-      this.#endSession('restarted', nowMs)
-      this.#answersEpoch = handshake.epoch
+    if (handshake === undefined || !this.#isOpen || this.#skipsTooFar(handshake)) return 'handshake'
+    const { names } = this.#options
+    if (names !== undefined && handshake.name !== '' && handshake.name !== names.peer) return 'identity'
+    const verdict = this.#handshaker.take(handshake, nowMs)
+    if (verdict.kind === 'drop') return 'handshake'
+    this.#channel.skipTo(handshake.acceptsSlot, handshake.acceptsMsgId)
+    this.#channel.peerAesMaxMessages = handshake.aesMaxMessages
+    this.#peerK = handshake.k
+    if (verdict.kind === 'restarted') {
+      this.#endSession('restarted')
       return undefined
     }
-    // Only the latest HANDSHAKE counts, because r is that of the latest. Its answer comes before any session.
-    if (this.#handshakeSentAtMs === undefined || handshake.answers !== this.#epoch) return 'handshake'
-    const rttMs = nowMs - this.#handshakeSentAtMs
-    this.#handshakeSentAtMs = undefined
     this.#session = this.#newSession()
-    this.#session.open(rttMs, nowMs)
+    this.#session.open(verdict.rttMs, nowMs)
     return undefined
+  }
+
+  #skipsTooFar({ acceptsSlot, acceptsMsgId }: Handshake): boolean {
+    return acceptsSlot - this.#channel.usedSlots > MAX_SKIP_SLOTS || acceptsMsgId > MAX_MSG_ID
   }
 
   /** Does all that is due and possible at this time. */
   #advance(nowMs: number): void {
     for (const { id } of this.#queue.expire(nowMs)) this.#emit({ kind: 'lost', id, reason: 'expired' })
+    const { t1Ms, keyMaxAgeMs = Number.POSITIVE_INFINITY } = this.#options
+    this.#channel.expire(nowMs, keyMaxAgeMs, t1Ms)
     const handshakeSlots = this.#handshakeWhenDue(nowMs)
     this.#session?.wake(nowMs)
     this.#endBrokenSession(nowMs)
     const messageSlots = this.#sendQueued(nowMs)
     this.#closeWhenDone(nowMs)
     if (this.#isOpen) {
-      const requiredSlots = Math.max(handshakeSlots, messageSlots)
+      const requiredSlots = Math.max(handshakeSlots ?? 0, messageSlots)
       const upToSlot = this.#demand.askUpTo(this.#channel, requiredSlots, !this.#isClosing, nowMs)
       if (upToSlot !== undefined) this.#emit({ kind: 'fetchKeys', channel: this.#channel.txChannel, upToSlot })
     }
-    this.#wakeAtMs = this.#nextWakeMs(handshakeSlots > 0)
+    for (const mark of this.#channel.askMarks()) this.#emit({ kind: 'reserve', mark })
+    this.#wakeAtMs = this.#nextWakeMs(handshakeSlots !== undefined)
   }
 
-  /** Sends the HANDSHAKE that is due; gives the slots that it lacks. */
-  #handshakeWhenDue(nowMs: number): number {
-    if (!this.#isHandshaking || (this.#options.end === 0 && nowMs < this.#handshakeAtMs)) return 0
-    const answers = this.#answersEpoch ?? 0
-    const sealed = this.#channel.handshake(encodeHandshake({ epoch: this.#epoch + 1, answers }))
+  /** Sends the HANDSHAKE that is due; when it must wait, gives the slots it lacks (0: it waits for the ledger). */
+  #handshakeWhenDue(nowMs: number): number | undefined {
+    const dueAtMs = this.#handshakeAtMs
+    if (dueAtMs === undefined || nowMs < dueAtMs) return undefined
+    const handshaker = this.#handshaker
+    const isAnswer = handshaker.isAnswer
+    const { acceptsMsgId, acceptsSlot } = this.#channel
+    const { k, aesMaxMessages, names } = this.#options
+    const sealed = this.#channel.handshake((msgId) =>
+      encodeHandshake({
+        ...handshaker.next,
+        msgId,
+        acceptsMsgId,
+        acceptsSlot,
+        k,
+        aesMaxMessages,
+        name: names?.own ?? '',
+      }),
+    )
     if ('wait' in sealed) return sealed.wait
-    this.#epoch += 1
+    handshaker.sent(nowMs)
     this.#counters.count('framesSent')
     this.#counters.count('handshakes')
     this.#emit({ kind: 'send', bytes: sealed.datagram })
-    if (this.#options.end === 0) {
-      this.#handshakeSentAtMs = nowMs
-      this.#handshakeAtMs = nowMs + this.#backOff.take()
-      return 0
+    if (isAnswer) {
+      this.#session = this.#newSession()
+      this.#session.open(undefined, nowMs)
     }
-    this.#answersEpoch = undefined
-    this.#session = this.#newSession()
-    this.#session.open(undefined, nowMs)
-    return 0
+    return undefined
   }
 
-  get #isHandshaking(): boolean {
-    if (!this.#isOpen || this.#session !== undefined) return false
-    return this.#options.end === 0 || this.#answersEpoch !== undefined
+  /** When a HANDSHAKE is due; undefined while there is a session, or nothing to wait for. */
+  get #handshakeAtMs(): number | undefined {
+    if (!this.#isOpen || this.#session !== undefined) return undefined
+    // A controlled end that is closing asks for no session.
+    if (this.#isClosing && this.#options.end === 1 && !this.#handshaker.isAnswer) return undefined
+    return this.#handshaker.dueAtMs
   }
 
   /** Seals and sends what link, window and key allow; gives the slots that the next frames need. */
   #sendQueued(nowMs: number): number {
     const session = this.#session
     const missingSlots = session?.flush(nowMs) ?? 0
-    const fits = (message: LinkMessage): boolean => this.#neededSlots(message, nowMs) <= this.#channel.availableSlots
+    const fits = (message: LinkMessage): boolean => {
+      const slots = this.#neededSlots(message, nowMs)
+      return slots <= this.#channel.availableSlots && this.#channel.isCovered(slots)
+    }
     while (session?.canSend && missingSlots === 0) {
       const next = this.#queue.heads().find(fits)
       const taken = next && this.#queue.take(next.suite, nowMs)
@@ -262,36 +319,41 @@ export class SecureLink {
   }
 
   #endBrokenSession(nowMs: number): void {
-    if (this.#session?.endReason !== undefined) this.#endSession(this.#session.endReason, nowMs)
+    const endReason = this.#session?.endReason
+    if (endReason === undefined) return
+    this.#endSession(endReason)
+    this.#handshaker.ended(nowMs)
   }
 
-  #endSession(reason: string, nowMs: number): void {
+  #endSession(reason: string): void {
     if (this.#session === undefined) return
     this.#counters.count('sessionsEnded')
     this.#session.end(reason)
     this.#session = undefined
-    this.#handshakeAtMs = nowMs + this.#backOff.take()
   }
 
   #newSession(): LinkSession {
-    return new LinkSession(this.#options, {
+    const ports = {
       channel: this.#channel,
       counters: this.#counters,
-      emit: (effect) => this.#emit(effect),
+      emit: (effect: SecureLinkEffect) => this.#emit(effect),
       queued: () => this.#queue.length,
-    })
+    }
+    return new LinkSession(this.#options, ports, this.#peerK)
   }
 
-  #nextWakeMs(isShortOfHandshakeKey: boolean): number | undefined {
+  #nextWakeMs(isHandshakeWaiting: boolean): number | undefined {
     if (!this.#isOpen) return undefined
-    const handshakeAtMs = this.#isHandshaking && !isShortOfHandshakeKey ? this.#handshakeAtMs : undefined
-    const times = [this.#session?.wakeAtMs, handshakeAtMs, this.#demand.wakeAtMs, this.#queue.nextExpiryMs]
+    const handshakeAtMs = isHandshakeWaiting ? undefined : this.#handshakeAtMs
+    const { keyMaxAgeMs } = this.#options
+    const expiryMs = keyMaxAgeMs === undefined ? undefined : this.#channel.expiryMs(keyMaxAgeMs)
+    const times = [this.#session?.wakeAtMs, handshakeAtMs, this.#demand.wakeAtMs, this.#queue.nextExpiryMs, expiryMs]
     const known = times.filter((atMs) => atMs !== undefined)
     return known.length > 0 ? Math.min(...known) : undefined
   }
 
   #emit(effect: SecureLinkEffect): void {
-    if (effect.kind === 'up') this.#backOff.reset()
+    if (effect.kind === 'up') this.#handshaker.up()
     this.#effects.push(effect)
   }
 }

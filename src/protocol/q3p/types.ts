@@ -17,6 +17,8 @@ export type StreamBooks = {
   readonly assignedSlots: number
   /** Slots used for messages (sender), or seen used by accepted messages, gaps included (receiver): a high-water mark. */
   readonly usedSlots: number
+  /** Of the used slots, those the sender skipped after a crash, an expiry or at its peer's word. Absent: none. */
+  readonly discardedSlots?: number
 }
 
 /** Why a datagram was not accepted. Such a datagram changes nothing but a counter. */
@@ -38,6 +40,8 @@ export type DropReason =
   | 'keyGone'
   /** Forged or damaged. */
   | 'tag'
+  /** Authentic, but the ledger does not cover its Msg-Id yet: the datagram may be tried again. */
+  | 'notDurable'
 
 /** What a look at the header alone refuses, in the order of the checks. */
 export type HeaderDrop = 'length' | 'version' | 'flags' | 'command'

@@ -371,3 +371,18 @@ function arbitraryAsdu(name: TypeName): fc.Arbitrary<Asdu> {
       }) as unknown as Asdu,
   )
 }
+
+t.test('what is made of a Buffer does not share its memory', async (t) => {
+  const command = Buffer.from(
+    encodeAsdu(
+      asduOf('C_SC_NA_1', {
+        cot: cot.activation,
+        ca: 1,
+        objects: [{ ioa: 5, value: { sco: { on: true, qu: 0, select: false } } }],
+      }),
+    ),
+  )
+  const before = Buffer.from(command.toString('hex'), 'hex')
+  replyTo(command, { cot: cot.activationCon, negative: false })
+  t.same(command, before, 'a reply leaves the command as it is')
+})

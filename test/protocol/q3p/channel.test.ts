@@ -25,7 +25,7 @@ const SUITES: readonly FrameSuite[] = ['otp', 'aes', 'auth']
 function pair(slots = 20_000, key = randomKey(slots)): { a: Q3pChannel; b: Q3pChannel } {
   const [a, b] = [new Q3pChannel({ link: 3, end: 0, ...OPTIONS }), new Q3pChannel({ link: 3, end: 1, ...OPTIONS })]
   for (const end of [a, b]) end.addKey({ channel: 6, slot: 0, bytes: key })
-  b.open(sealed(a.handshake(new Uint8Array(20))))
+  b.open(sealed(a.handshake(() => new Uint8Array(20))))
   return { a, b }
 }
 
@@ -49,7 +49,7 @@ t.test('frames are octet for octet what the layout says', async (t) => {
   const a = new Q3pChannel({ link: 3, end: 0, ...OPTIONS })
   a.addKey({ channel: 6, slot: 0, bytes: key })
   t.equal(
-    hex(sealed(a.handshake(bytes('51334831 0000000000000007 0000000000000000')))),
+    hex(sealed(a.handshake(() => bytes('51334831 0000000000000007 0000000000000000')))),
     hex(
       bytes(`00000038 00000000 42 00 0006 00000000 00000000
              51334831 0000000000000007 0000000000000000 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf`),
@@ -270,8 +270,8 @@ t.test('an AES key serves its messages and its time, then costs four slots anew'
 t.test('a handshake opens an epoch: frames from before it are refused, r and AES key are new', async (t) => {
   const { a, b } = pair()
   const [oldOtp, oldAes] = (['otp', 'aes'] as const).map((suite) => sealed(a.seal('data', new Uint8Array(6), suite, 0)))
-  const late = sealed(a.handshake(new Uint8Array(20)))
-  const newest = sealed(a.handshake(new Uint8Array(20)))
+  const late = sealed(a.handshake(() => new Uint8Array(20)))
+  const newest = sealed(a.handshake(() => new Uint8Array(20)))
   t.match(b.open(newest), { command: 'handshake', suite: 'auth' })
   t.same(
     [oldOtp, oldAes, late].map((datagram) => b.open(datagram ?? newest)),
@@ -289,7 +289,7 @@ t.test('after a restart on later slots the message counter is ahead of all that 
   const { usedSlots } = a.books()[0]
   const reborn = new Q3pChannel({ link: 3, end: 0, ...OPTIONS })
   reborn.addKey({ channel: 6, slot: usedSlots, bytes: randomKey(20_000).slice(4 * usedSlots) })
-  t.match(b.open(sealed(reborn.handshake(new Uint8Array(20)))), { command: 'handshake' })
+  t.match(b.open(sealed(reborn.handshake(() => new Uint8Array(20)))), { command: 'handshake' })
   t.match(b.open(sealed(reborn.seal('data', new Uint8Array(6), 'aes', 0))), { suite: 'aes' })
 })
 
@@ -297,7 +297,7 @@ t.test('counters past 32 bits are rebuilt on the other side', async (t) => {
   const slot = 2 ** 33 + 2 ** 32 - 12
   const [a, b] = [new Q3pChannel({ link: 3, end: 0, ...OPTIONS }), new Q3pChannel({ link: 3, end: 1, ...OPTIONS })]
   for (const end of [a, b]) end.addKey({ channel: 6, slot, bytes: randomKey(4000) })
-  b.open(sealed(a.handshake(new Uint8Array(20))))
+  b.open(sealed(a.handshake(() => new Uint8Array(20))))
   const opened = Array.from({ length: 300 }, (_, index) => {
     const result = b.open(sealed(a.seal('data', new Uint8Array(6), index % 2 === 0 ? 'otp' : 'aes', 0)))
     return 'drop' in result ? result.drop : result.msgId

@@ -1,0 +1,185 @@
+import { readFile } from 'node:fs/promises'
+import { type BumpEffect, BumpGateway, type BumpInput } from '../../gateway/bump/index.ts'
+import { KeyClient } from '../../keypool/index.ts'
+import { cryptoReady } from '../../protocol/index.ts'
+import type { LabEvent } from '../../runtime/contract.ts'
+import {
+  type Dialer,
+  dialTcp,
+  drive,
+  type Listener,
+  labClock,
+  listenTcp,
+  loadTls,
+  type OctetStream,
+  TcpError,
+  UdpLink,
+} from '../../runtime/index.ts'
+import type { GatewaySettings } from './config-file.ts'
+
+/** How long a gateway that is told to end waits for its link to be closed in order. */
+const DRAIN_MS = 1500
+
+export type RunningGateway = {
+  /** Port that masters connect to; undefined at the end that dials. */
+  readonly port: number | undefined
+  /** Closes connections and link in order, then all sockets. */
+  readonly close: () => Promise<void>
+}
+
+/**
+ * Runs a gateway on sockets: 104 on TCP or TLS, the link on UDP, key over gRPC. Resolves when it listens (or may dial).
+ * @throws TcpError for a file or address that cannot be used.
+ */
+export async function startGateway(settings: GatewaySettings, log: (event: LabEvent) => void): Promise<RunningGateway> {
+  await cryptoReady
+  const { id, near, far, bump } = settings
+  const nowMs = labClock(process.hrtime.bigint())
+  const stopped = new AbortController()
+  const streams = new Map<number, OctetStream>()
+  const dialers = new Map<number, Dialer>()
+  let onLinkDown: () => void = () => {}
+
+  const keyClient = await keyClientOf(settings, log)
+  const link = new UdpLink({
+    end: { localHost: far.local, peerHost: far.peer, port: far.port },
+    nowMs,
+    onDatagram: (bytes) => driven.feed({ kind: 'datagram', bytes }),
+  })
+  const node = new BumpGateway({ ...bump, link: { ...bump.link, epoch: Date.now() } })
+
+  const attach = (connection: number, stream: OctetStream): void => {
+    const { peer, peerName } = stream
+    streams.set(connection, stream)
+    driven.feed({ kind: 'nearOpen', connection, peer: peerName === undefined ? peer : `${peerName} ${peer}` })
+    stream.onClose((reason) => {
+      streams.delete(connection)
+      dialers.delete(connection)
+      driven.feed({ kind: 'nearClosed', connection, reason })
+    })
+    stream.onData((bytes) => driven.feed({ kind: 'nearData', connection, bytes }))
+  }
+
+  const dial = (connection: number): void => {
+    const { host, port, t0Ms, tls } = near
+    const onFailure = (reason: string): void => {
+      dialers.delete(connection)
+      driven.feed({ kind: 'nearClosed', connection, reason })
+    }
+    try {
+      const handlers = { onConnection: (stream: OctetStream) => attach(connection, stream), onFailure }
+      dialers.set(connection, dialTcp({ host, port, t0Ms, ...(tls && { tls }) }, handlers))
+    } catch (error) {
+      // The certificates were there at the start.
+      if (!(error instanceof TcpError)) throw error
+      onFailure(error.message)
+    }
+  }
+
+  const carryOut = (effect: BumpEffect): void => {
+    switch (effect.kind) {
+      case 'send':
+        link.send(effect.bytes)
+        break
+      case 'fetchKeys':
+        keyClient.fetch(effect.channel, effect.upToSlot)
+        break
+      case 'books':
+        if (effect.books.side === 'sender') keyClient.report(effect.books)
+        break
+      case 'event':
+        log(effect.event)
+        if (effect.event.name === 'link.down') onLinkDown()
+        break
+      case 'dial':
+        dial(effect.connection)
+        break
+      case 'nearWrite':
+        streams.get(effect.connection)?.write(effect.bytes)
+        break
+      case 'nearClose':
+        streams.get(effect.connection)?.close()
+        dialers.get(effect.connection)?.close()
+        dialers.delete(effect.connection)
+        break
+      case 'nearPause':
+        if (effect.isPaused) streams.get(effect.connection)?.pause()
+        else streams.get(effect.connection)?.resume()
+        break
+    }
+  }
+  const driven = drive<BumpInput, BumpEffect>(node, { nowMs, carryOut, signal: stopped.signal })
+
+  // In the same turn as the client was made: it would wipe a block that nobody takes.
+  keyClient.onBlock((block) => {
+    driven.feed({ kind: 'keyBlock', block })
+    block.bytes.fill(0)
+  })
+
+  let listener: Listener | undefined
+  try {
+    await link.open()
+    if (near.kind === 'listen') listener = await listen(settings, attach, log)
+    else if (near.tls !== undefined) loadTls(near.tls, Date.now())
+  } catch (error) {
+    link.close()
+    await keyClient.close()
+    throw error
+  }
+  driven.feed({ kind: 'start' })
+  log({ name: 'gateway.ready', id, near: near.kind, host: near.host, port: listener?.port ?? near.port })
+
+  return {
+    port: listener?.port,
+    async close() {
+      const linkDown = new Promise<void>((resolve) => {
+        onLinkDown = resolve
+        setTimeout(resolve, DRAIN_MS)
+      })
+      driven.feed({ kind: 'drain' })
+      await linkDown
+      stopped.abort()
+      log({ name: 'gateway.end', ...node.counters(), refused: link.counters.refused })
+      for (const dialer of dialers.values()) dialer.close()
+      await listener?.close()
+      link.close()
+      await keyClient.close()
+    },
+  }
+}
+
+async function listen(
+  { near, bump }: GatewaySettings,
+  attach: (connection: number, stream: OctetStream) => void,
+  log: (event: LabEvent) => void,
+): Promise<Listener> {
+  const { host, port, tls } = near
+  let nextConnection = 0
+  return listenTcp(
+    {
+      host,
+      port,
+      ...(tls && { tls }),
+      // A few more than the gateway takes, so that it is the gateway that refuses and says so.
+      maxConnections: 2 * (bump.maxConnections ?? 1) + 8,
+      onRefused: (peer, reason) => log({ name: 'near.refused', peer, reason }),
+    },
+    (stream) => attach(nextConnection++, stream),
+  )
+}
+
+async function keyClientOf({ id, far, keys }: GatewaySettings, log: (event: LabEvent) => void): Promise<KeyClient> {
+  // Checks the files, with messages that name them.
+  loadTls(keys.files, Date.now())
+  const { caFile, certFile, keyFile } = keys.files
+  const [caPem = '', certPem = '', keyPem = ''] = await Promise.all(
+    [caFile, certFile, keyFile].map((path) => readFile(path, 'utf8')),
+  )
+  const { address, name: serverName } = keys
+  const client = new KeyClient({ address, serverName, caPem, certPem, keyPem, nodeId: id, links: [far.link] })
+  client.onWaiting((wait) => {
+    log(wait === undefined ? { name: 'keys.ready' } : { name: 'keys.waiting', server: address, reason: wait.reason })
+  })
+  client.onRefused((channel, reason) => log({ name: 'keys.refused', channel, reason }))
+  return client
+}
