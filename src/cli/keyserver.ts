@@ -1,7 +1,7 @@
 import { CliError } from './errors.ts'
 import { gatewayHints, type KeyLink, startLocalKeyServer } from './keyserver/serve.ts'
 import type { Command } from './main.ts'
-import { parseOptions } from './options.ts'
+import { parseBits, parseListen, parseOptions } from './options.ts'
 import { untilSignal } from './process/until-signal.ts'
 
 const OPTIONS = {
@@ -37,7 +37,7 @@ Example: ./q104 keyserver --dir keys --link 0=gwa,gwb`,
       links,
       rateBps: parseBits(values.rate, '--rate'),
       capBits: parseBits(values.cap, '--cap'),
-      ...parseListen(values.listen),
+      ...parseListen(values.listen, '--listen'),
     }
     const ended = untilSignal()
     const server = await startLocalKeyServer(settings)
@@ -63,20 +63,4 @@ function parseLinks(texts: readonly string[]): readonly KeyLink[] {
   const twice = numbers.find((link, index) => numbers.indexOf(link) !== index)
   if (twice !== undefined) throw new CliError(`--link: link ${twice} is given twice`)
   return links
-}
-
-/** A number of bits such as 14kbit. */
-function parseBits(text: string, option: string): number {
-  const units: Readonly<Record<string, number>> = { bit: 1, kbit: 1e3, mbit: 1e6 }
-  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)(bit|kbit|mbit)$/i.exec(text) ?? []
-  const bits = Math.round(Number(number) * (units[unit.toLowerCase()] ?? Number.NaN))
-  if (number !== '' && bits >= 32 && bits <= 1e11) return bits
-  throw new CliError(`${option}: found '${text}', expected at least 32 bits, such as 14kbit or 1Mbit`)
-}
-
-function parseListen(text: string): { readonly host: string; readonly port: number } {
-  const [, host = '', digits = ''] = /^([^\s:]+):(\d{1,5})$/.exec(text) ?? []
-  const port = Number(digits)
-  if (host === '' || port > 65_535) throw new CliError(`--listen: found '${text}', expected HOST:PORT`)
-  return { host, port }
 }

@@ -13,8 +13,10 @@ const COMMANDS: ReadonlyMap<string, () => Promise<{ readonly command: Command }>
   ['validate', () => import('./validate.ts')],
   ['schema', () => import('./schema.ts')],
   ['down', () => import('./down.ts')],
+  ['audit', () => import('./audit.ts')],
   ['doctor', () => import('./doctor.ts')],
   ['keyserver', () => import('./keyserver.ts')],
+  ['kme', () => import('./kme.ts')],
   ['gateway', () => import('./gateway.ts')],
   ['client', () => import('./client.ts')],
   ['server', () => import('./server.ts')],
@@ -40,7 +42,9 @@ export async function main(args: readonly string[]): Promise<number> {
     return 2
   }
   const { command } = await load()
-  if (rest.includes('--help') || rest.includes('-h')) {
+  // What stands behind `--` is another program's.
+  const own = rest.includes('--') ? rest.slice(0, rest.indexOf('--')) : rest
+  if (own.includes('--help') || own.includes('-h')) {
     process.stdout.write(`${command.help.trim()}\n`)
     return 0
   }

@@ -41,3 +41,21 @@ export function parseChoice<T extends string>(text: string, choices: readonly T[
   if (found === undefined) throw new CliError(`${option}: found '${text}', expected one of ${choices.join(', ')}`)
   return found
 }
+
+/** An amount of key such as `14kbit` or `1Mbit`, in bits: 32 bit to 100 Gbit. */
+export function parseBits(text: string, option: string): number {
+  const units: Readonly<Record<string, number>> = { bit: 1, kbit: 1e3, mbit: 1e6 }
+  const [, number = '', unit = ''] = /^(\d+(?:\.\d+)?)(bit|kbit|mbit)$/i.exec(text) ?? []
+  const bits = Math.round(Number(number) * (units[unit.toLowerCase()] ?? Number.NaN))
+  if (number !== '' && bits >= 32 && bits <= 1e11) return bits
+  throw new CliError(`${option}: found '${text}', expected at least 32 bits, such as 14kbit or 1Mbit`)
+}
+
+/** An address to listen on, `HOST:PORT`; an IPv6 host stands in brackets. */
+export function parseListen(text: string, option: string): { readonly host: string; readonly port: number } {
+  const [, bracketed, plain, digits = ''] = /^(?:\[([^\]\s]+)\]|([^\s:]+)):(\d{1,5})$/.exec(text) ?? []
+  const host = bracketed ?? plain ?? ''
+  const port = Number(digits)
+  if (host === '' || port > 65_535) throw new CliError(`${option}: found '${text}', expected HOST:PORT`)
+  return { host, port }
+}

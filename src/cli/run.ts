@@ -23,6 +23,8 @@ const OPTIONS = {
   lab: { type: 'string' },
   isolation: { type: 'string' },
   out: { type: 'string' },
+  keylog: { type: 'boolean', default: false },
+  restart: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
 } as const
 
@@ -42,6 +44,8 @@ reports, and takes everything down again.
   --seed N           seed of links and tasks (default: the scenario's)
   --lab NAME         name of the lab, for namespaces and locks (default: the scenario's name)
   --isolation KIND   netns (root), userns (no root) or loopback; default: the strongest that works here
+  --keylog           write keys.log, every key of the run in the clear, for Wireshark and q104 decode
+  --restart          start nodes and key server again when they die, instead of ending the run
   --out DIR          where the run's files go (default: runs/NAME-SEED)
   --json             print metrics.json on stdout instead of the report
 
@@ -57,6 +61,7 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
       ...read,
       durationS: values.duration === undefined ? read.durationS : parseDurationS(values.duration, '--duration'),
       seed: values.seed === undefined ? read.seed : parseCount(values.seed, '--seed'),
+      outputs: { ...read.outputs, keylog: read.outputs.keylog || values.keylog },
     }
     const asked = values.isolation === undefined ? undefined : parseChoice(values.isolation, ISOLATIONS, '--isolation')
     const lab = values.lab ?? labNameOf(scenario.name)
@@ -67,7 +72,17 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
       if (detected.isolation === 'userns' && !insideUserns()) return await reexecInUserns(process.argv.slice(1))
       const terminal = new Terminal(values.json ? process.stderr : process.stdout, values.json)
       const out = values.out ?? join('runs', `${scenario.name}-${scenario.seed}`)
-      return await runLab({ scenario, plan, lab, detected, out, tempDir, terminal, json: values.json })
+      return await runLab({
+        scenario,
+        plan,
+        lab,
+        detected,
+        out,
+        tempDir,
+        terminal,
+        json: values.json,
+        restart: values.restart,
+      })
     } catch (error) {
       if (BAD_INPUT.some((kind) => error instanceof kind))
         throw new CliError(String(error instanceof Error && error.message))

@@ -2,7 +2,7 @@
 import type { GatewayConfig } from '../gateway/index.ts'
 import type { IedConfig } from '../ied/index.ts'
 import type { MasterConfig } from '../master/index.ts'
-import type { RtuConfig } from '../rtu/index.ts'
+import type { RtuConfig, RtuPoint } from '../rtu/index.ts'
 import { caseFacts } from './case-facts.ts'
 import type { Draft } from './plan-draft.ts'
 import { IOA_BASE } from './plan-types.ts'
@@ -89,14 +89,16 @@ export function gatewayConfig(draft: Draft, id: string): GatewayConfig {
 
 export function rtuConfig(draft: Draft, id: string): RtuConfig {
   const { scenario, ways, cas, endOf } = draft
-  const { master, ieds } = scenario.topology.nodes
+  const { master, rtus, ieds } = scenario.topology.nodes
+  const own = ieds.filter(({ rtu }) => rtu === id)
+  const tcp = rtus.find((rtu) => rtu.id === id)?.tcp
   return {
     id,
     ca: cas.get(id) ?? 0,
     upLinks: ways.nextHops(id, master.id).map((next) => endOf(id, next)),
-    ieds: ieds
-      .filter(({ rtu }) => rtu === id)
-      .map((ied) => ({ link: endOf(id, ied.id), ioas: Object.values(pointsOf(ied)) })),
+    ieds: own.map((ied) => ({ link: endOf(id, ied.id), ioas: Object.values(pointsOf(ied)) })),
+    points: own.flatMap((ied) => groupedPoints(pointsOf(ied))),
+    ...(tcp && { tcp }),
   }
 }
 
@@ -121,6 +123,21 @@ export function iedConfig(draft: Draft, ied: ScenarioIed): IedConfig {
     deadbandHz: ied.kind === 'generator' ? telemetry.deadbandHz : telemetry.loadDeadbandHz,
     ...(ied.kind === 'load' && { shedMw: ied.shedMw, breakerDelayMs: ied.breakerDelayMs }),
   }
+}
+
+/** Interrogation groups of an RTU: a group a kind of point. */
+const GROUPS = [
+  ['breakerIoa', 1],
+  ['frequencyIoa', 2],
+  ['voltageIoa', 3],
+  ['powerIoa', 4],
+] as const
+
+function groupedPoints(points: IedConfig['points']): RtuPoint[] {
+  return GROUPS.flatMap(([name, group]) => {
+    const ioa = points[name]
+    return ioa === undefined ? [] : [{ ioa, group }]
+  })
 }
 
 /** Object addresses of an IED's points. */

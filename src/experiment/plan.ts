@@ -49,7 +49,13 @@ export function planOf(scenario: Scenario, { epoch = 1 }: PlanOptions = {}): Lab
     linkOf: (a, b) => planLink(a, b).link,
     endOf: (node, neighbour) => {
       const { link, ends } = planLink(node, neighbour)
-      return { ...linkOptions(scenario), link, end: ends[0] === node ? 0 : 1, epoch }
+      return {
+        ...linkOptions(scenario),
+        link,
+        end: ends[0] === node ? 0 : 1,
+        epoch,
+        names: { own: node, peer: neighbour },
+      }
     },
   }
   const { name, seed, durationS, grid, scheduler, outputs } = scenario
@@ -107,12 +113,13 @@ function linkOfPlan(scenario: Scenario, { id, ends, spec }: TopologyLink, link: 
   return { link, id, ends, lengthKm, keys, law }
 }
 
-function linkOptions({ keys }: Scenario): Omit<SecureLinkOptions, 'link' | 'end' | 'epoch'> {
+function linkOptions({ keys, outputs }: Scenario): Omit<SecureLinkOptions, 'link' | 'end' | 'epoch'> {
   return {
     ...LINK_DEFAULTS,
     aesMaxMessages: keys.aesMaxMessages,
     aesMaxMs: keys.aesMaxS * 1000,
     lowWaterSlots: Math.ceil(keys.buffer.lowBits / SLOT_BITS),
     highWaterSlots: Math.ceil(keys.buffer.highBits / SLOT_BITS),
+    ...(outputs.keylog && { keyLog: true as const }),
   }
 }

@@ -131,6 +131,10 @@ const Topology = z.strictObject({
         z.strictObject({
           id: id(),
           ca: z.int().min(1).max(65_534).optional().describe('Common address; default: place in the list, from 1'),
+          tcp: z
+            .strictObject({ port: z.int().min(1).max(65_535).default(2404) })
+            .optional()
+            .describe('Also serve controlling stations over plain 104/TCP, on its management address; default: no'),
         }),
       )
       .min(1)

@@ -77,7 +77,7 @@ export {
   type SecureLinkInput,
   type SecureLinkOptions,
 } from './q3p/link-contract.ts'
-export { type ChannelMark, MSG_ID_RANGE, SLOT_RANGE } from './q3p/marks.ts'
+export { type ChannelMark, SLOT_RANGE } from './q3p/marks.ts'
 export { cryptoReady } from './q3p/poly1305.ts'
 export { ReplayWindow, rebuildCounter, WINDOW_MESSAGES } from './q3p/replay-window.ts'
 export { SecureLink } from './q3p/secure-link.ts'

@@ -33,12 +33,18 @@ export function drive<Input, Effect>(
     lag = { wakes: lag.wakes + 1, maxMs: Math.max(lag.maxMs, lateMs), over50Ms: lag.over50Ms + (lateMs > 50 ? 1 : 0) }
   }
 
+  /** Due time of the timer that runs: an input that does not move it costs no timer. */
+  let armedMs: number | undefined
+
   const arm = (): void => {
+    const dueMs = io.signal.aborted ? undefined : node.wakeAtMs
+    if (dueMs === armedMs) return
     clearTimeout(timer)
-    const dueMs = node.wakeAtMs
-    if (dueMs === undefined || io.signal.aborted) return
+    armedMs = dueMs
+    if (dueMs === undefined) return
     timer = setTimeout(
       () => {
+        armedMs = undefined
         const lateMs = io.nowMs() - dueMs
         if (lateMs < 0) return arm() // Node's timers have millisecond steps and may be a fraction early.
         noteLag(lateMs)

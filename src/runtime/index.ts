@@ -5,6 +5,8 @@ export { LedgerFile, LedgerFileError, type LedgerOptions } from './ledger.ts'
 export {
   completeUdpChecksum,
   LINKTYPE_RAW,
+  type PcapngContent,
+  PcapngError,
   PcapngFile,
   type PcapngSection,
   rawUdpPacket,

@@ -19,6 +19,8 @@ export type UdpLinkOptions = {
   readonly onWire?: (bytes: Uint8Array) => void
 }
 
+const RECEIVE_BUFFER_BYTES = 4 << 20
+
 /**
  * A connected UDP socket: the kernel passes only datagrams of the peer's address. It never throws for what the network
  * does; a peer that is not there yet is counted.
@@ -31,7 +33,8 @@ export class UdpLink {
 
   constructor(options: UdpLinkOptions) {
     this.#options = options
-    this.#socket = createSocket({ type: 'udp4' })
+    // Room for a burst: the kernel's default of 208 KB overflows while a busy process looks elsewhere.
+    this.#socket = createSocket({ type: 'udp4', recvBufferSize: RECEIVE_BUFFER_BYTES })
     this.#socket.on('message', (bytes) => {
       this.counters.received += 1
       // A plain view: `slice` of a Buffer would not copy.

@@ -156,6 +156,7 @@ t.test('an IED speaks for its own addresses only', async (t) => {
 
 t.test('an event that found no way up goes when a way is back', async (t) => {
   const { world, up, iedA } = lab()
+  world.runTo(500)
   world.cut(1, true)
   world.cut(2, true)
   world.runTo(45_000)

@@ -177,8 +177,12 @@ async function keyClientOf({ id, far, keys }: GatewaySettings, log: (event: LabE
   )
   const { address, name: serverName } = keys
   const client = new KeyClient({ address, serverName, caPem, certPem, keyPem, nodeId: id, links: [far.link] })
+  // Told once, however often the client tries.
+  let isWaiting = false
   client.onWaiting((wait) => {
-    log(wait === undefined ? { name: 'keys.ready' } : { name: 'keys.waiting', server: address, reason: wait.reason })
+    if (wait === undefined) log({ name: 'keys.ready' })
+    else if (!isWaiting) log({ name: 'keys.waiting', server: address, reason: wait.reason })
+    isWaiting = wait !== undefined
   })
   client.onRefused((channel, reason) => log({ name: 'keys.refused', channel, reason }))
   return client

@@ -2,6 +2,8 @@ import type { LinkState } from '../../runtime/contract.ts'
 import type { UdpEnd, WakeLag } from '../../runtime/index.ts'
 import type { LinkLaw } from '../../sim/index.ts'
 
+import type { LedgerPlace } from '../process/ledger-io.ts'
+
 /** What `q104 run` and a process of the lab tell each other over Node's IPC pipe. Carries no key material. */
 
 export type Role = 'keyserver' | 'grid' | 'master' | 'gateway' | 'rtu' | 'ied'
@@ -32,6 +34,12 @@ export type ProcessSpec = {
   readonly config: unknown
   /** The node's ends of its links; empty for key server and grid. */
   readonly ends: readonly LinkEnd[]
+  /** Where a node keeps its high-water marks; absent for key server and grid. */
+  readonly ledger?: LedgerPlace
+  /** The key log of the run, only if one was asked for. */
+  readonly keyLogFile?: string
+  /** Where an RTU listens for controlling stations on 104/TCP; absent: nowhere. */
+  readonly tcp?: Address
   /** By link number: the law this process applies itself because the kernel has no netem. */
   readonly laws?: Readonly<Record<number, LinkLaw>>
   /** Where sent datagrams are recorded when no tcpdump can run. */

@@ -31,6 +31,9 @@ export type LaunchContext = {
   /** The nodes record what they send themselves. */
   readonly recordWires: boolean
   readonly redisServer: string | undefined
+  /** Names this run in the nodes' ledgers. */
+  readonly runId: string
+  readonly keyLogFile: string | undefined
 }
 
 /** The processes of a lab: Redis, key server, grid, and a process a node. They find each other in whatever order they start. */
@@ -75,12 +78,15 @@ export function launchesOf(context: LaunchContext): readonly Launch[] {
     ...(redisServer === undefined ? [] : [redis(redisServer)]),
     launch({ ...base('keyserver'), role: 'keyserver', config: plan.keyserver, ends: [] }),
     launch({ ...base('grid'), role: 'grid', config: gridConfig, ends: [] }),
-    ...plan.nodes.map(({ id, kind, config }) =>
+    ...plan.nodes.map(({ id, ...node }) =>
       launch({
         ...base(id),
-        role: kind,
-        config: kind === 'master' ? { master: config, scheduler: plan.scheduler } : config,
+        role: node.kind,
+        config: node.kind === 'master' ? { master: node.config, scheduler: plan.scheduler } : node.config,
         ends: endsOf(net, id),
+        ...(node.kind === 'rtu' && node.config.tcp && { tcp: { host: hostOf(net, id), port: node.config.tcp.port } }),
+        ledger: { file: folder.ledgerFile(id), run: context.runId, isRestart: false },
+        ...(context.keyLogFile !== undefined && { keyLogFile: context.keyLogFile }),
         ...(context.impairInTransport && { laws }),
         ...(context.recordWires && { wireFile: folder.wireFile(id) }),
       }),
@@ -104,4 +110,12 @@ function endsOf(net: NetPlan, id: string): readonly LinkEnd[] {
     if (second.node !== id) return []
     return [{ link, end: 1, localHost: second.address, peerHost: first.address, port: Q3P_PORT }]
   })
+}
+
+/** The same process started again: its ledger must be there, and its links begin new epochs. */
+export function relaunchOf(context: LaunchContext, plan: LabPlan, id: string): Launch | undefined {
+  const launch = launchesOf({ ...context, plan }).find((entry) => entry.id === id)
+  if (launch?.spec === undefined) return undefined
+  const { ledger } = launch.spec
+  return { ...launch, spec: { ...launch.spec, ...(ledger && { ledger: { ...ledger, isRestart: true } }) } }
 }

@@ -6,11 +6,14 @@ import { PcapngFile, parseRecords, type RecordedEvent, readPcapng } from '../../
 export class RunFolder {
   readonly path: string
   readonly parts: string
+  /** The nodes' ledgers: what `q104 audit` holds against the capture. */
+  readonly ledgers: string
 
   /** Makes the folder; what an earlier run of the same name left in it is replaced. */
   constructor(path: string) {
     this.path = path
     this.parts = join(path, 'parts')
+    this.ledgers = join(path, 'ledgers')
     for (const name of [
       'events.jsonl',
       'metrics.json',
@@ -21,8 +24,9 @@ export class RunFolder {
     ]) {
       rmSync(this.file(name), { force: true })
     }
-    rmSync(this.parts, { recursive: true, force: true })
+    for (const folder of [this.parts, this.ledgers]) rmSync(folder, { recursive: true, force: true })
     mkdirSync(this.parts, { recursive: true })
+    mkdirSync(this.ledgers, { mode: 0o700 })
   }
 
   file(name: string): string {
@@ -31,6 +35,10 @@ export class RunFolder {
 
   eventsFile(id: string): string {
     return join(this.parts, `${id}.jsonl`)
+  }
+
+  ledgerFile(id: string): string {
+    return join(this.ledgers, `${id}.ledger`)
   }
 
   wireFile(id: string): string {

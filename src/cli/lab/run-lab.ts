@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import {
   acquireLab,
@@ -18,14 +18,16 @@ import {
   type LabPlan,
   type Metrics,
   metricsOf,
+  planOf,
   reportHtml,
   reportText,
   type Scenario,
 } from '../../experiment/index.ts'
 import { writeLabCa } from '../../keypool/index.ts'
+import { KEY_LOG_WARNING, KeyLogFile } from '../../runtime/index.ts'
 import { findTool } from '../tools.ts'
-import { type LabOutcome, LabRun } from './lab-run.ts'
-import { launchesOf, Q3P_PORT, SERVICES } from './launches.ts'
+import { type LabOutcome, LabRun, type Launch } from './lab-run.ts'
+import { type LaunchContext, launchesOf, Q3P_PORT, relaunchOf, SERVICES } from './launches.ts'
 import { type Impairment, LawKeeper } from './law-keeper.ts'
 import { RunFolder } from './run-folder.ts'
 import type { Terminal } from './terminal.ts'
@@ -41,8 +43,12 @@ export type RunRequest = {
   readonly terminal: Terminal
   /** Metrics on stdout instead of the report. */
   readonly json: boolean
+  /** Start nodes and key server again when they end unasked. */
+  readonly restart: boolean
 }
 
+/** What can go on in the middle of a run: the grid cannot, its state is gone. */
+const RESTARTABLE = ['keyserver', 'master', 'gateway', 'rtu', 'ied']
 const EXIT = { valid: 0, invalid: 1, interrupted: 130 }
 /** A run in which a node's timer came later than this is not valid: its times are the machine's, not the lab's. */
 const MAX_LAG_MS = 500
@@ -94,6 +100,10 @@ async function withNetwork(
   const { scenario, plan, terminal, tempDir } = request
   const folder = new RunFolder(request.out)
   folder.write('scenario.yaml', stringify(scenario))
+  if (plan.outputs.keylog) {
+    terminal.warn(KEY_LOG_WARNING)
+    new KeyLogFile(folder.file('keys.log')).close()
+  }
   const certificateDir = join(tempDir, 'certificates')
   const ids = [...plan.nodes.map(({ id }) => id), 'keyserver', 'grid']
   const network = await LabNetwork.up(net)
@@ -110,7 +120,7 @@ async function withNetwork(
     let outcome: LabOutcome
     let captureProblems: readonly string[] = []
     try {
-      const launches = launchesOf({
+      const context: LaunchContext = {
         scenario,
         plan,
         net,
@@ -121,7 +131,10 @@ async function withNetwork(
         impairInTransport: impairment === 'transport',
         recordWires,
         redisServer,
-      })
+        runId: `${net.lab}-${Date.now()}`,
+        keyLogFile: plan.outputs.keylog ? resolve(folder.file('keys.log')) : undefined,
+      }
+      const launches = launchesOf(context)
       terminal.say(`starting ${launches.length} processes`)
       const tell: ConstructorParameters<typeof LawKeeper>[1] = (id, link, law) =>
         run.tell(id, { kind: 'law', link, law })
@@ -133,6 +146,14 @@ async function withNetwork(
         onProgress: (progress) => terminal.progress(progress, plan.durationS),
         onWaiting: (waiting) => terminal.say(`still starting: ${waiting.join('; ')}`),
         onLinkState: (state) => laws.take(state),
+        ...(request.restart && {
+          restart: (id: string) => {
+            if (!RESTARTABLE.includes(roleOf(launches, id))) return undefined
+            terminal.say(`process ${id} ended and is started again`)
+            return relaunchOf(context, planOf(scenario, { epoch: Date.now() }), id)
+          },
+          onRestarted: (id: string) => laws.repeat(id),
+        }),
         onReady: (pids, startupS) => terminal.say(`${pids.size} processes up in ${startupS.toFixed(1)} s`),
       })
       await laws.begin()
@@ -192,10 +213,15 @@ function exitCode({ valid }: Metrics): number {
   return valid ? EXIT.valid : EXIT.invalid
 }
 
-function problemsOf({ failures, interrupted, notDrained, lagOf }: LabOutcome): readonly string[] {
+function roleOf(launches: readonly Launch[], id: string): string {
+  return launches.find((launch) => launch.id === id)?.spec?.role ?? ''
+}
+
+function problemsOf({ failures, restarts, interrupted, notDrained, lagOf }: LabOutcome): readonly string[] {
   const late = [...lagOf].filter(([, { maxMs }]) => maxMs > MAX_LAG_MS)
   return [
     ...failures.map(({ id, how }) => `process ${id} ${how}`),
+    ...restarts.map(({ id, how }) => `process ${id} ${how} and was started again`),
     ...(interrupted ? ['interrupted'] : []),
     ...(failures.length === 0 && !interrupted && notDrained.length > 0
       ? [`not drained in time: ${notDrained.join(', ')}`]

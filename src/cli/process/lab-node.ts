@@ -1,12 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import { KeyClient } from '../../keypool/index.ts'
-import type { LabNode, NodeEffect, NodeInput } from '../../runtime/contract.ts'
-import { drive, Recorder, UdpLink } from '../../runtime/index.ts'
+import type { StreamEffect, StreamInput } from '../../rtu/index.ts'
+import type { NodeEffect, NodeInput } from '../../runtime/contract.ts'
+import { drive, KeyLogFile, Recorder, UdpLink } from '../../runtime/index.ts'
 import { Impairment, type LinkLaw, randomStream } from '../../sim/index.ts'
 import type { ProcessSpec } from '../lab/ipc.ts'
 import { GridClient } from './grid-client.ts'
-import { createLabNode } from './node-of-role.ts'
+import { openNodeLedger } from './ledger-io.ts'
+import { createLabNode, type ProcessNode } from './node-of-role.ts'
 import type { RoleHost, RoleRunner } from './process-main.ts'
+import { StreamHub } from './stream-hub.ts'
 import { WireRecorder } from './wire-recorder.ts'
 
 /** How often the master tells the run what the terminal shows. */
@@ -41,7 +44,7 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
 
   const impairments = new Map<number, Impairment>()
   const links = new Map<number, UdpLink>()
-  let feed: (input: NodeInput) => void = () => {}
+  let feed: (input: NodeInput | StreamInput) => void = () => {}
 
   for (const end of spec.ends) {
     const law = spec.laws?.[end.link]
@@ -57,11 +60,18 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
     links.set(end.link, link)
   }
 
+  const ledger = spec.ledger && (await openNodeLedger(spec, spec.ledger, (input) => feed(input)))
+  const keyLog = spec.keyLogFile === undefined ? undefined : new KeyLogFile(spec.keyLogFile)
   const keys = await keyClientOf(spec, waiting)
   const grid = spec.role === 'ied' ? new GridClient(spec.grid, waiting) : undefined
-  const node: LabNode & { status?: () => Readonly<Record<string, unknown>> } = await createLabNode(spec)
+  const node: ProcessNode & { status?: () => Readonly<Record<string, unknown>> } = await createLabNode(spec)
 
-  const carryOut = (effect: NodeEffect, atMs: number): void => {
+  const streams = new StreamHub({
+    feed: (input) => feed(input),
+    log: (event) => recorder.record(event, nowMs()),
+  })
+
+  const carryOut = (effect: NodeEffect | StreamEffect, atMs: number): void => {
     switch (effect.kind) {
       case 'send':
         links.get(effect.link)?.send(effect.bytes)
@@ -69,12 +79,22 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
       case 'fetchKeys':
         keys.fetch(effect.channel, effect.upToSlot)
         return
+      case 'reserve':
+        ledger?.reserve(effect.mark)
+        return
+      case 'keyLog':
+        keyLog?.write(effect.record)
+        return
       case 'books':
         recorder.record({ name: 'books', ...effect.books }, atMs)
         if (effect.books.side === 'sender') keys.report(effect.books)
         return
       case 'grid':
         grid?.request(effect.request)
+        return
+      case 'write':
+      case 'close':
+        streams.carryOut(effect)
         return
       case 'event':
         recorder.record(effect.event, atMs)
@@ -85,20 +105,21 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
   const driven = drive(node, { nowMs, carryOut, signal: stopped.signal })
 
   // What comes in before the run begins waits for `start`, which is every node's first input.
-  const early: NodeInput[] = []
+  const early: (NodeInput | StreamInput)[] = []
   feed = (input) => void early.push(input)
   keys.onBlock((block) => feed({ kind: 'keyBlock', block }))
   if (spec.role === 'master') keys.onStatus((status) => feed({ kind: 'pool', status }))
   grid?.onMessage((message) => feed({ kind: 'grid', message }))
 
   await Promise.all([...links.values()].map((link) => link.open()))
+  if (spec.tcp !== undefined) await streams.listen(spec.tcp)
   await Promise.all([keys.ready, grid?.ready])
 
   let statusTimer: NodeJS.Timeout | undefined
   return {
     go(wallMs) {
       // A process that was started again begins in the middle of lab time.
-      driven.feed({ kind: 'start', wallMs: wallMs + nowMs() })
+      driven.feed({ kind: 'start', wallMs: wallMs + nowMs(), ...(ledger && { marks: ledger.marks }) })
       feed = driven.feed
       for (const input of early.splice(0)) feed(input)
       if (node.status === undefined) return
@@ -123,8 +144,10 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
       stopped.abort()
       for (const link of links.values()) link.close()
       grid?.close()
+      await streams.close()
       await keys.close()
-      await Promise.all([recorder.close(), wire?.close()])
+      keyLog?.close()
+      await Promise.all([recorder.close(), wire?.close(), ledger?.close()])
       return { lag: driven.lag(), counters }
     },
   }

@@ -1,6 +1,7 @@
 import { ControlledStation, type StationConfig, type StationEffect, type StationInput } from '../../rtu/index.ts'
 import type { LabEvent } from '../../runtime/contract.ts'
-import { drive, labClock, listenTcp, type OctetStream, type TlsOptions } from '../../runtime/index.ts'
+import { drive, labClock, type TlsOptions } from '../../runtime/index.ts'
+import { StreamHub } from '../process/stream-hub.ts'
 import { SIMULATION_MS, simulatedValues } from './simulate.ts'
 
 export type ServeOptions = {
@@ -29,44 +30,23 @@ export async function serve(config: StationConfig, { host, port, tls, simulate, 
   const station = new ControlledStation(config)
   const nowMs = labClock(process.hrtime.bigint())
   const ended = new AbortController()
-  const streams = new Map<number, OctetStream>()
-  let lastConnection = 0
+  const streams = new StreamHub({ feed: (input) => driven.feed(input), log })
 
   const carryOut = (effect: StationEffect): void => {
-    if (effect.kind === 'write') streams.get(effect.connection)?.write(effect.bytes)
+    if (effect.kind === 'write' || effect.kind === 'close') streams.carryOut(effect)
     else if (effect.kind === 'event') log(effect.event)
     else if (effect.kind === 'command') driven.feed({ kind: 'commandDone', id: effect.command.id, ok: true })
-    else if (effect.kind === 'close') {
-      streams.get(effect.connection)?.close()
-      streams.delete(effect.connection)
-    }
     // Of a reset and of a file the station's own events tell; there is no process here that would do more.
   }
   const driven = drive(station, { nowMs, carryOut, signal: ended.signal })
   driven.feed({ kind: 'start', wallMs: Date.now() })
 
-  const listener = await listenTcp(
-    {
-      host,
-      port,
-      ...(tls !== undefined && { tls }),
-      ...(config.maxConnections !== undefined && { maxConnections: config.maxConnections }),
-      onRefused: (peer, reason) => log({ name: 'connection.refused', peer, reason }),
-    },
-    (stream) => {
-      lastConnection += 1
-      const connection = lastConnection
-      const { peer, peerName } = stream
-      streams.set(connection, stream)
-      stream.onClose((reason) => {
-        if (!streams.delete(connection)) return
-        log({ name: 'stream.closed', connection, reason })
-        driven.feed({ kind: 'disconnected', connection })
-      })
-      driven.feed({ kind: 'connected', connection, peer, ...(peerName !== undefined && { peerName }) })
-      stream.onData((bytes) => driven.feed({ kind: 'octets', connection, bytes }))
-    },
-  )
+  const listeningPort = await streams.listen({
+    host,
+    port,
+    ...(tls !== undefined && { tls }),
+    ...(config.maxConnections !== undefined && { maxConnections: config.maxConnections }),
+  })
   const timer = simulate
     ? setInterval(() => {
         for (const input of simulatedValues(config, nowMs())) driven.feed(input)
@@ -74,13 +54,13 @@ export async function serve(config: StationConfig, { host, port, tls, simulate, 
     : undefined
 
   return {
-    port: listener.port,
+    port: listeningPort,
     station,
     feed: driven.feed,
     async close() {
       clearInterval(timer)
       ended.abort()
-      await listener.close()
+      await streams.close()
     },
   }
 }

@@ -16,6 +16,11 @@ const MAC_SLOTS = HALF_KEY_BYTES / SLOT_BYTES
 const MAX_AES_KEYS = 64
 /** How long a frame may come after its AES key has had its time, ms. */
 const AES_LATE_MS = 60_000
+/**
+ * Further ahead than this no message comes without a HANDSHAKE before it: the connection would be over by then. What
+ * claims to is not worth the look for its key.
+ */
+const MAX_AHEAD_MESSAGES = 65_536
 /** How often the key stream's mark is noted, in messages. */
 const MARK_MESSAGES = 512
 
@@ -117,6 +122,7 @@ export class ChannelReceiver {
     if (stale !== undefined) return { drop: stale }
     if (header.command === 'handshake') return this.#openHandshake(datagram, header, msgId)
     if (this.#epoch === undefined) return { drop: 'noEpoch' }
+    if (msgId - this.#window.highest > MAX_AHEAD_MESSAGES) return { drop: 'tooFar' }
     if (header.suite === 'aes') return this.#openAes(datagram, header, msgId, nowMs)
     return this.#openMac(datagram, header, msgId, this.#epoch.r)
   }
@@ -154,8 +160,11 @@ export class ChannelReceiver {
     const payload = isOtp ? openOtp(datagram, pad, { r, s }) : openAuth(datagram, { r, s })
     const drop = payload === undefined ? 'tag' : this.#uncovered(msgId)
     if (drop === undefined) {
-      if (isOtp) this.#log('K', eSlot, pad)
-      this.#log('K', aSlot, s)
+      if (aSlot === eSlot + padSlots) this.#log('K', eSlot, pad, s)
+      else {
+        this.#log('K', eSlot, pad)
+        this.#log('K', aSlot, s)
+      }
       this.#stream.burn(eSlot, padSlots)
       this.#stream.burn(aSlot, MAC_SLOTS)
     }
@@ -246,9 +255,9 @@ export class ChannelReceiver {
     }
   }
 
-  #log(kind: 'R' | 'K', at: number, octets: Uint8Array): void {
+  #log(kind: 'R' | 'K', at: number, octets: Uint8Array, more?: Uint8Array): void {
     const { keyLog, channel } = this.#options
-    if (keyLog !== undefined) keyLog(keyLogRecord(kind, channel, at, octets))
+    if (keyLog !== undefined) keyLog(keyLogRecord(kind, channel, at, octets, more))
   }
 
   /** What the next counter is near to: the highest accepted, or where a sender begins whose stream is at our slot. */

@@ -152,16 +152,25 @@ export class Q3pChannel {
 
   /** Books of the two streams: sending, receiving. */
   books(): readonly [StreamBooks, StreamBooks] {
-    const [tx, rx] = [this.#sender.stream, this.#receiver.stream]
+    const rx = this.#receiver.stream
+    const tx = this.#sender.stream
+    // Slots skipped before they came are used and discarded when they come.
+    const aheadSlots = Math.max(0, tx.usedSlots - tx.lengthSlots)
+    const discardedSlots = tx.discardedSlots - aheadSlots
     return [
       {
         channel: this.txChannel,
         side: 'sender',
         assignedSlots: tx.lengthSlots,
-        usedSlots: tx.usedSlots,
-        ...(tx.discardedSlots > 0 && { discardedSlots: tx.discardedSlots }),
+        usedSlots: tx.usedSlots - aheadSlots,
+        ...(discardedSlots > 0 && { discardedSlots }),
       },
-      { channel: this.rxChannel, side: 'receiver', assignedSlots: rx.lengthSlots, usedSlots: rx.usedSlots },
+      {
+        channel: this.rxChannel,
+        side: 'receiver',
+        assignedSlots: rx.lengthSlots,
+        usedSlots: Math.min(rx.usedSlots, rx.lengthSlots),
+      },
     ]
   }
 }

@@ -20,9 +20,17 @@ export type KeyLogRecord = {
 /** Where a channel puts its records; absent unless a key log was asked for. */
 export type KeyLogSink = (record: KeyLogRecord) => void
 
-/** `at` is the Msg-Id of an R record, the slot of a K record; `octets` are copied. */
-export function keyLogRecord(kind: 'R' | 'K', channel: number, at: number, octets: Uint8Array): KeyLogRecord {
-  let held: Uint8Array | undefined = octets.slice()
+/** `at` is the Msg-Id of an R record, the slot of a K record; the octets are copied. */
+export function keyLogRecord(
+  kind: 'R' | 'K',
+  channel: number,
+  at: number,
+  first: Uint8Array,
+  second: Uint8Array = new Uint8Array(0),
+): KeyLogRecord {
+  let held: Uint8Array | undefined = new Uint8Array(first.length + second.length)
+  held.set(first)
+  held.set(second, first.length)
   return {
     line() {
       if (held === undefined) throw new Error('this key log record was written already')

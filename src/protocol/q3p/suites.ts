@@ -62,12 +62,17 @@ export function openAes(datagram: Uint8Array, { key, channel, msgId }: AesKey): 
   decipher.setAAD(datagram.subarray(0, HEADER_BYTES))
   decipher.setAuthTag(datagram.subarray(tagOffset))
   const payload = decipher.update(datagram.subarray(HEADER_BYTES, tagOffset))
+  // A wrong tag comes as an exception, half of whose price is a stack that nobody reads: a flood of them would tell.
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = 0
   try {
     decipher.final()
   } catch (error) {
     payload.fill(0)
     if (error instanceof Error) return undefined
     throw error
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
   }
   return payload
 }

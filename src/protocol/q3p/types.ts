@@ -30,6 +30,8 @@ export type DropReason =
   | 'replayed'
   /** More than the replay window behind the newest accepted message. */
   | 'tooOld'
+  /** Further ahead than a sender goes without a HANDSHAKE. */
+  | 'tooFar'
   /** No HANDSHAKE has been accepted yet. */
   | 'noEpoch'
   /** Sent before the HANDSHAKE that opened the present epoch. */

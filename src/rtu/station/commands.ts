@@ -1,6 +1,6 @@
 import { cot } from '../../protocol/index.ts'
 import { type CommandOrder, orderProblem, readCommand } from './command-order.ts'
-import type { CommandSpec, ProcessCommand, StationConfig } from './contract.ts'
+import type { CommandSpec, CoreConfig, ProcessCommand } from './contract.ts'
 import { confirmationOf, type Desk, type Order } from './desk.ts'
 import type { StationClock } from './station-clock.ts'
 
@@ -17,9 +17,16 @@ type Selection = {
 type Execution = {
   readonly process: ProcessCommand
   readonly spec: CommandSpec
-  readonly connection: number
-  readonly octets: Uint8Array
+  readonly order: Order
   readonly untilMs: number
+}
+
+/** Devices that carry out commands by themselves: they confirm and end them, the station selects for them. */
+export type Devices = {
+  readonly owns: (ca: number, ioa: number) => boolean
+  readonly isReachable: (ca: number, ioa: number) => boolean
+  /** Hands on an order to execute. */
+  readonly forward: (order: Order) => void
 }
 
 /** How a command came out, for the point that shows it. */
@@ -31,15 +38,17 @@ export type CommandResult = { readonly spec: CommandSpec; readonly process: Proc
  */
 export class Commands {
   readonly #specs = new Map<string, CommandSpec>()
-  readonly #config: StationConfig
+  readonly #config: CoreConfig
   readonly #clock: StationClock
   readonly #desk: Desk
+  readonly #devices: Devices | undefined
   readonly #selections = new Map<string, Selection>()
   readonly #executions = new Map<number, Execution>()
   #nextId = 1
 
-  constructor(config: StationConfig, clock: StationClock, desk: Desk) {
+  constructor(config: CoreConfig, clock: StationClock, desk: Desk, devices?: Devices) {
     this.#config = config
+    this.#devices = devices
     this.#clock = clock
     this.#desk = desk
     for (const spec of config.commands ?? []) this.#specs.set(keyOf(spec), spec)
@@ -58,7 +67,7 @@ export class Commands {
     const command = readCommand(order.asdu)
     if (command === undefined) return
     const key = keyOf(order.view)
-    const spec = this.#specs.get(key)
+    const spec = this.#specs.get(key) ?? this.#deviceSpec(command, order)
     if (spec === undefined || spec.kind !== command.kind) {
       this.#desk.answer(order, cot.unknownIoa, true)
       return
@@ -85,8 +94,8 @@ export class Commands {
     const execution = this.#executions.get(id)
     if (execution === undefined) return
     this.#executions.delete(id)
-    const { connection, octets, spec, process } = execution
-    if (spec.termination ?? true) this.#desk.conclude(connection, octets, !ok)
+    const { order, spec, process } = execution
+    if (spec.termination ?? true) this.#desk.conclude(order, !ok)
     this.#desk.log({ name: 'command.done', ca: process.ca, ioa: process.ioa, ok })
   }
 
@@ -116,7 +125,8 @@ export class Commands {
     if (spec.mode === 'direct') return 'not to be selected'
     const held = this.#selections.get(key)
     if (held !== undefined && !isHolder(held, order)) return 'selected by another'
-    if (this.#isBusy(spec)) return 'busy'
+    const obstacle = this.#obstacle(spec)
+    if (obstacle !== undefined) return obstacle
     this.#desk.answer(order, cot.activationCon)
     if (order.view.test) return undefined
     const timeoutMs = spec.selectTimeoutMs ?? this.#config.selectTimeoutMs ?? 10_000
@@ -134,10 +144,15 @@ export class Commands {
       this.#selections.delete(key)
       if (!isSame(held, command, order)) return 'not what was selected'
     } else if (spec.mode === 'select') return 'not selected'
-    if (this.#isBusy(spec)) return 'busy'
+    const obstacle = this.#obstacle(spec)
+    if (obstacle !== undefined) return obstacle
+    if (this.#isOfDevice(spec) && !order.view.test) {
+      this.#devices?.forward(order)
+      return undefined
+    }
     this.#desk.answer(order, cot.activationCon)
     if (order.view.test) {
-      this.#desk.conclude(order.connection, order.octets, false)
+      this.#desk.conclude(order, false)
       return undefined
     }
     this.#execute(command, order, spec)
@@ -145,7 +160,7 @@ export class Commands {
   }
 
   #execute(command: CommandOrder, order: Order, spec: CommandSpec): void {
-    const { connection, octets, view, nowMs, peer } = order
+    const { view, nowMs, peer } = order
     const { ca, ioa, kind, name } = spec
     const pulseMs = this.#pulseMs(command, spec)
     const process: ProcessCommand = {
@@ -161,7 +176,7 @@ export class Commands {
     }
     this.#nextId += 1
     const untilMs = nowMs + (this.#config.executeTimeoutMs ?? 10_000)
-    this.#executions.set(process.id, { process, spec, connection, octets, untilMs })
+    this.#executions.set(process.id, { process, spec, order, untilMs })
     this.#log('command.accepted', order, { value: command.value })
     this.#desk.effect({ kind: 'command', command: process })
   }
@@ -175,9 +190,20 @@ export class Commands {
     return undefined
   }
 
-  #isBusy(spec: CommandSpec): boolean {
-    for (const execution of this.#executions.values()) if (execution.spec === spec) return true
-    return false
+  /** An object of a device, whatever its kind: the device knows. */
+  #deviceSpec({ kind }: CommandOrder, { view: { ca, ioa } }: Order): CommandSpec | undefined {
+    return this.#devices?.owns(ca, ioa) === true ? { ca, ioa, kind } : undefined
+  }
+
+  #isOfDevice(spec: CommandSpec): boolean {
+    return !this.#specs.has(keyOf(spec))
+  }
+
+  /** What stands in the way of a command now. A device that is busy says so itself. */
+  #obstacle(spec: CommandSpec): string | undefined {
+    if (this.#isOfDevice(spec)) return this.#devices?.isReachable(spec.ca, spec.ioa) ? undefined : 'out of reach'
+    for (const execution of this.#executions.values()) if (execution.spec === spec) return 'busy'
+    return undefined
   }
 
   #pulseMs({ kind, qualifier }: CommandOrder, spec: CommandSpec): number | undefined {

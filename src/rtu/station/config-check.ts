@@ -14,7 +14,11 @@ const MAX_IOA = 0xff_ffff
 const MIN_CYCLE_MS = 10
 
 /** Everything that is wrong with the points, commands and files of a station; none: it can be built. */
-export function checkStation({ points, commands = [], files = [] }: StationConfig): readonly StationProblem[] {
+export function checkStation({
+  points,
+  commands = [],
+  files = [],
+}: Pick<StationConfig, 'points' | 'commands' | 'files'>): readonly StationProblem[] {
   const problems: StationProblem[] = []
   const note = (part: StationProblem['part'], index: number, messages: readonly string[]): void => {
     for (const message of messages) problems.push({ part, index, message })

@@ -126,6 +126,9 @@ export type StationConfig = {
   readonly maxFileBytes?: number
 }
 
+/** Of a station without its transport. `cas`: common addresses that are served even if nothing in the config has them. */
+export type CoreConfig = Omit<StationConfig, 'apci' | 'maxConnections'> & { readonly cas?: readonly number[] }
+
 /** An accepted command for the process, to be answered by `commandDone`. */
 export type ProcessCommand = {
   readonly id: number
@@ -142,13 +145,20 @@ export type ProcessCommand = {
   readonly peer: string
 }
 
-export type StationInput =
-  /** The first input: the wall clock shows `wallMs`. */
-  | { readonly kind: 'start'; readonly wallMs: number }
+/** Byte streams that carry 104: TCP, TLS. */
+export type StreamInput =
   /** A stream came up. `peer` is `host:port`, `peerName` the name in its certificate. Numbers are not used again. */
   | { readonly kind: 'connected'; readonly connection: number; readonly peer: string; readonly peerName?: string }
   | { readonly kind: 'octets'; readonly connection: number; readonly bytes: Uint8Array }
   | { readonly kind: 'disconnected'; readonly connection: number }
+
+export type StreamEffect =
+  /** Whole APDUs. */
+  | { readonly kind: 'write'; readonly connection: number; readonly bytes: Uint8Array }
+  | { readonly kind: 'close'; readonly connection: number; readonly reason: string }
+
+/** What the process tells the station. */
+export type ProcessInput =
   /** A value from the process. `timeMs` is its wall time (default: now); `quality` is good unless said otherwise. */
   | {
       readonly kind: 'setPoint'
@@ -165,10 +175,12 @@ export type StationInput =
   /** The process has carried out a command, or could not. */
   | { readonly kind: 'commandDone'; readonly id: number; readonly ok: boolean }
 
-export type StationEffect =
-  /** Whole APDUs. */
-  | { readonly kind: 'write'; readonly connection: number; readonly bytes: Uint8Array }
-  | { readonly kind: 'close'; readonly connection: number; readonly reason: string }
+export type StationInput =
+  /** The first input: the wall clock shows `wallMs`. */
+  { readonly kind: 'start'; readonly wallMs: number } | StreamInput | ProcessInput
+
+/** What the station asks for besides what goes to controlling stations. */
+export type CoreEffect =
   | { readonly kind: 'command'; readonly command: ProcessCommand }
   /** Reset of the process was ordered and confirmed: 1 general, 2 of the pending events. */
   | { readonly kind: 'reset'; readonly ca: number; readonly qrp: 1 | 2 }
@@ -181,3 +193,5 @@ export type StationEffect =
       readonly bytes: Uint8Array
     }
   | { readonly kind: 'event'; readonly event: LabEvent }
+
+export type StationEffect = StreamEffect | CoreEffect

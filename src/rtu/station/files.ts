@@ -1,5 +1,5 @@
 import { type Asdu, asduOf, cot, encodeAsdu } from '../../protocol/index.ts'
-import type { FileSpec, StationConfig } from './contract.ts'
+import type { CoreConfig, FileSpec } from './contract.ts'
 import type { Desk, Order } from './desk.ts'
 import { FileReceiver } from './file-receiver.ts'
 import { FileSender } from './file-sender.ts'
@@ -22,7 +22,7 @@ export class Files {
   readonly #senders = new Map<number, FileSender>()
   readonly #receivers = new Map<number, FileReceiver>()
 
-  constructor(config: StationConfig, clock: StationClock, desk: Desk) {
+  constructor(config: CoreConfig, clock: StationClock, desk: Desk) {
     this.#desk = desk
     this.#clock = clock
     this.#maxFileBytes = config.maxFileBytes ?? 1 << 20

@@ -35,8 +35,15 @@ export class Groups {
     return this.#abandonedEvents
   }
 
-  push(event: QueuedEvent): void {
-    for (const { events } of this.#groups) events.push(event)
+  push(event: QueuedEvent, isFor: (group: Group) => boolean = () => true): void {
+    for (const group of this.#groups) if (isFor(group)) group.events.push(event)
+  }
+
+  /** A further group, whose connection is no business of this class; it must always have an active one. */
+  add(name: string): Group {
+    const group = this.#group(name)
+    this.#groups = [...this.#groups, group]
+    return group
   }
 
   /** Whether a peer belongs to any group. */
@@ -52,7 +59,7 @@ export class Groups {
   }
 
   #groupOf(peer: string, peerName: string | undefined): Group | undefined {
-    if (this.#redundancy.kind === 'one') return this.#groups[0]
+    if (this.#redundancy.kind === 'one') return this.#groups.find(({ name }) => name === ANYONE)
     if (this.#redundancy.kind === 'several') return this.#several(peer, peerName)
     const host = peerName ?? hostOf(peer)
     const idle = this.#groups.filter(({ active }) => active === undefined)

@@ -1,5 +1,5 @@
 import { cot, replyTo } from '../../protocol/index.ts'
-import type { StationConfig } from './contract.ts'
+import type { CoreConfig } from './contract.ts'
 import { confirmationOf, type Desk, type Job, type Order } from './desk.ts'
 import { encodePage, type Page, pagesOf } from './pages.ts'
 import { freezeCounter, type Point, type PointDatabase } from './point-database.ts'
@@ -15,12 +15,12 @@ const FRZ = { read: 0, freeze: 1, freezeAndReset: 2, reset: 3 }
  */
 export class Interrogation {
   readonly #points: PointDatabase
-  readonly #config: StationConfig
+  readonly #config: CoreConfig
   readonly #desk: Desk
   /** Pages by what is asked for. */
   readonly #pages = new Map<string, readonly Page[]>()
 
-  constructor(points: PointDatabase, config: StationConfig, desk: Desk) {
+  constructor(points: PointDatabase, config: CoreConfig, desk: Desk) {
     this.#points = points
     this.#config = config
     this.#desk = desk
@@ -74,6 +74,11 @@ export class Interrogation {
     const counters = this.#points.cas.flatMap((ca) => this.#points.of(ca)).filter(({ kind }) => kind === 'counter')
     freezeAll(counters, FRZ.freeze)
     return counters
+  }
+
+  /** The points are no longer the same. */
+  forgetPages(): void {
+    this.#pages.clear()
   }
 
   get reportsFrozen(): boolean {

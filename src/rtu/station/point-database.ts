@@ -1,17 +1,6 @@
 import type { PointSpec } from './contract.ts'
-import {
-  type ElementState,
-  encodeObject,
-  fitted,
-  GOOD,
-  kindRow,
-  type PointKind,
-  type Quality,
-  type Reading,
-} from './point-kinds.ts'
-
-const HEADER_BYTES = 6
-const IOA_BYTES = 3
+import { type ElementState, fitted, GOOD, kindRow, type PointKind, type Quality, type Reading } from './point-kinds.ts'
+import { elementOctets } from './point-octets.ts'
 
 /** What of a measured value can be set by parameters (P_ME_*). */
 export type MeasuredParameters = {
@@ -26,8 +15,10 @@ export type Point = {
   readonly spec: PointSpec
   readonly kind: PointKind
   state: ElementState
-  /** Elements as the plain type sends them; empty for kinds without one. */
+  /** Elements as they are sent, without time tag. */
   octets: Uint8Array
+  /** False: where the value comes from cannot be reached, so that it is marked as not topical. */
+  isTopical: boolean
   parameters: MeasuredParameters
   /** The value that the last event gave. */
   reported: number
@@ -50,11 +41,16 @@ export class PointDatabase {
   readonly #byCa = new Map<number, Map<number, Point>>()
 
   constructor(specs: readonly PointSpec[]) {
-    for (const spec of specs) {
-      const points = this.#byCa.get(spec.ca) ?? new Map<number, Point>()
-      this.#byCa.set(spec.ca, points)
-      points.set(spec.ioa, newPoint(spec))
-    }
+    for (const spec of specs) this.add(spec)
+  }
+
+  /** Adds a point, instead of the one that may be there. */
+  add(spec: PointSpec): Point {
+    const points = this.#byCa.get(spec.ca) ?? new Map<number, Point>()
+    this.#byCa.set(spec.ca, points)
+    const point = newPoint(spec)
+    points.set(spec.ioa, point)
+    return point
   }
 
   find(ca: number, ioa: number): Point | undefined {
@@ -74,13 +70,14 @@ export class PointDatabase {
 function newPoint(spec: PointSpec): Point {
   const { kind } = spec
   const { value } = fitted(kind, spec.value ?? 0)
-  const quality = { ...GOOD, ...spec.quality }
+  const quality = qualityOf(spec.quality, true)
   const reading = { ...NO_READING, count: kind === 'counter' ? value : 0, invalid: quality.invalid }
   const point: Point = {
     spec,
     kind,
     state: { value, quality, transient: false, changes: 0, elapsedMs: 0, reading },
     octets: new Uint8Array(),
+    isTopical: true,
     parameters: configuredParameters(spec),
     reported: value,
     filtered: value,
@@ -103,7 +100,7 @@ export function configuredParameters({ deadband, smoothing, lowLimit, highLimit 
 export function applyChange(point: Point, change: PointChange): boolean {
   const { kind, state } = point
   const isNumber = Number.isFinite(change.value)
-  const asked = { ...GOOD, ...change.quality, ...(!isNumber && { invalid: true }) }
+  const asked = qualityOf(change.quality, isNumber)
   if (kind === 'counter') return applyCount(point, isNumber ? change.value : point.counter.raw, asked)
   const next = fitted(kind, isNumber ? smoothed(point, change.value) : state.value)
   const quality = next.overflow ? { ...asked, overflow: true } : asked
@@ -114,11 +111,16 @@ export function applyChange(point: Point, change: PointChange): boolean {
   const elapsedMs = Math.min(59_999, Math.max(0, Math.floor(change.elapsedMs || 0)))
   const isEvent = kindRow(kind).plain === undefined || isNewQuality || isNews(point, value)
   if (isNewQuality || value !== state.value || changes !== state.changes || elapsedMs !== state.elapsedMs) {
-    point.state = { ...state, value, quality, transient, changes, elapsedMs }
+    point.state = { value, quality, transient, changes, elapsedMs, reading: state.reading }
     renewOctets(point)
   }
   if (isEvent) point.reported = value
   return isEvent
+}
+
+function qualityOf(asked: Partial<Quality> | undefined, isNumber: boolean): Quality {
+  if (asked === undefined && isNumber) return GOOD
+  return { ...GOOD, ...asked, ...(!isNumber && { invalid: true }) }
 }
 
 function smoothed(point: Point, value: number): number {
@@ -136,6 +138,7 @@ function isNews({ kind, parameters, reported }: Point, value: number): boolean {
 }
 
 function sameQuality(a: Quality, b: Quality): boolean {
+  if (a === b) return true
   return (
     a.overflow === b.overflow &&
     a.blocked === b.blocked &&
@@ -186,8 +189,15 @@ export function freezeCounter(point: Point, action: { readonly freeze: boolean; 
   renewOctets(point)
 }
 
+/** Says whether a point's source can be reached. */
+export function setTopical(point: Point, isTopical: boolean): void {
+  if (point.isTopical === isTopical) return
+  point.isTopical = isTopical
+  renewOctets(point)
+}
+
 function renewOctets(point: Point): void {
-  if (kindRow(point.kind).plain === undefined) return
-  const asdu = encodeObject(point.kind, { cot: 0, ca: 0, ioa: 0 }, point.state)
-  point.octets = asdu.subarray(HEADER_BYTES + IOA_BYTES)
+  const { kind, state } = point
+  const shown = point.isTopical ? state : { ...state, quality: { ...state.quality, notTopical: true } }
+  point.octets = elementOctets(kind, shown)
 }

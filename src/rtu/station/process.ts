@@ -1,9 +1,9 @@
 import { cot } from '../../protocol/index.ts'
 import type { CommandResult } from './commands.ts'
-import type { StationConfig, StationInput } from './contract.ts'
+import type { CoreConfig, ProcessInput } from './contract.ts'
 import type { Interrogation } from './interrogation.ts'
 import { applyChange, type Point, type PointDatabase } from './point-database.ts'
-import { encodeObject } from './point-kinds.ts'
+import { eventOctets } from './point-octets.ts'
 import type { StationClock } from './station-clock.ts'
 
 /** The side of the station that faces the process: values come in, events go out. */
@@ -18,7 +18,7 @@ export class Process {
   readonly #pulses = new Map<Point, number>()
 
   constructor(
-    config: StationConfig,
+    config: CoreConfig,
     points: PointDatabase,
     clock: StationClock,
     interrogation: Interrogation,
@@ -40,7 +40,7 @@ export class Process {
   }
 
   /** Takes a value; false when there is no such point. */
-  setPoint(input: Extract<StationInput, { kind: 'setPoint' }>, nowMs: number): boolean {
+  setPoint(input: Extract<ProcessInput, { kind: 'setPoint' }>, nowMs: number): boolean {
     const point = this.#points.find(input.ca, input.ioa)
     if (point === undefined) return false
     const isEvent = applyChange(point, input)
@@ -84,14 +84,7 @@ export class Process {
     for (const point of this.#pulses.keys()) if (point.spec.ca === ca) this.#pulses.delete(point)
   }
 
-  #event({ spec, kind, state }: Point, cause: number, wallMs: number): void {
-    const { ca, ioa, timeTag = 'cp56' } = spec
-    const time =
-      timeTag === 'cp56'
-        ? { cp56: this.#clock.cp56(wallMs) }
-        : timeTag === 'cp24'
-          ? { cp24: this.#clock.cp24(wallMs) }
-          : {}
-    this.#report(encodeObject(kind, { cot: cause, ca, ioa }, state, time))
+  #event(point: Point, cause: number, wallMs: number): void {
+    this.#report(eventOctets(point, cause, this.#clock.tag(point.spec.timeTag ?? 'cp56', wallMs)))
   }
 }

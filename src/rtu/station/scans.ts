@@ -14,21 +14,21 @@ type Entry = { readonly points: Set<Point>; scan: Scan; readonly periodMs: numbe
 export class Scans {
   readonly #entries = new Map<string, Entry>()
   readonly #cycleMs: number
+  readonly #backgroundMs: number | undefined
 
   constructor(
     points: PointDatabase,
     { backgroundMs, cycleMs = DEFAULT_CYCLE_MS }: { readonly backgroundMs?: number; readonly cycleMs?: number },
   ) {
     this.#cycleMs = cycleMs
-    for (const ca of points.cas) {
-      for (const point of points.of(ca)) {
-        if (point.spec.cycleMs !== undefined) this.#cyclic(point.spec.cycleMs, 0).points.add(point)
-        if (point.spec.background && backgroundMs !== undefined) {
-          this.#entry('background', cot.backgroundScan, backgroundMs, 0).points.add(point)
-        }
-      }
-    }
+    this.#backgroundMs = backgroundMs
+    for (const ca of points.cas) for (const point of points.of(ca)) this.#enter(point, 0)
     for (const entry of this.#entries.values()) renew(entry)
+  }
+
+  /** Takes in a point that is new. */
+  add(point: Point, nowMs: number): void {
+    for (const entry of this.#enter(point, nowMs)) renew(entry)
   }
 
   get wakeAtMs(): number {
@@ -59,6 +59,17 @@ export class Scans {
     if (isOn) entry.points.add(point)
     else entry.points.delete(point)
     renew(entry)
+  }
+
+  #enter(point: Point, nowMs: number): readonly Entry[] {
+    const { cycleMs, background } = point.spec
+    const entries: Entry[] = []
+    if (cycleMs !== undefined) entries.push(this.#cyclic(cycleMs, nowMs))
+    if (background && this.#backgroundMs !== undefined) {
+      entries.push(this.#entry('background', cot.backgroundScan, this.#backgroundMs, nowMs))
+    }
+    for (const { points } of entries) points.add(point)
+    return entries
   }
 
   #cyclic(periodMs: number, nowMs: number): Entry {

@@ -1,12 +1,19 @@
-import { type Cp24Time2a, type Cp56Time2a, cp56 } from '../../protocol/index.ts'
+import { asduOf, type Cp56Time2a, cp56, encodeAsdu } from '../../protocol/index.ts'
+import { NO_TAG, type TimeTag } from './point-octets.ts'
 
-const HOUR_MS = 3_600_000
+const MINUTE_MS = 60_000
+const CP24_BYTES = 3
+/** Where the time stands in C_CS_NA_1. */
+const TIME_AT = 9
 const INVALID: Cp56Time2a = { wallMs: 0, invalid: true, summerTime: false, dayOfWeek: 0 }
 
 /** The station's clock: lab time plus an offset that clock synchronisation sets. Timers never depend on it. */
 export class StationClock {
   #wallAtZeroMs = Number.NaN
   #isValid: boolean
+  /** The last tag: only its milliseconds change within a minute. */
+  #tag = octetsOf(INVALID)
+  #tagMinuteMs = Number.NaN
 
   /** With `needsSync` time tags are invalid until the first synchronisation. */
   constructor(needsSync: boolean) {
@@ -22,6 +29,7 @@ export class StationClock {
     const offsetMs = wallMs - this.wallMs(nowMs)
     this.#wallAtZeroMs = wallMs - nowMs
     this.#isValid = true
+    this.#tagMinuteMs = Number.NaN
     return Number.isFinite(offsetMs) ? offsetMs : 0
   }
 
@@ -36,10 +44,30 @@ export class StationClock {
     return { ...cp56(wallMs), invalid: !this.#isValid }
   }
 
-  cp24(wallMs: number): Cp24Time2a {
-    if (!isWallMs(wallMs)) return { hourMs: 0, invalid: true }
-    return { hourMs: Math.floor(wallMs) % HOUR_MS, invalid: !this.#isValid }
+  /** The octets of a time tag, good until the next call. */
+  tag(kind: TimeTag['kind'], wallMs: number): TimeTag {
+    if (kind === 'none') return NO_TAG
+    const octets = this.#tagOctets(wallMs)
+    // CP24Time2a is the beginning of CP56Time2a: milliseconds and minutes.
+    return { kind, octets: kind === 'cp24' ? octets.subarray(0, CP24_BYTES) : octets }
   }
+
+  #tagOctets(wallMs: number): Uint8Array {
+    if (!isWallMs(wallMs)) return octetsOf(INVALID)
+    const ms = Math.floor(wallMs) % MINUTE_MS
+    const minuteMs = Math.floor(wallMs) - ms
+    if (minuteMs !== this.#tagMinuteMs) {
+      this.#tag = octetsOf(this.cp56(minuteMs))
+      this.#tagMinuteMs = minuteMs
+    }
+    this.#tag[0] = ms & 0xff
+    this.#tag[1] = ms >> 8
+    return this.#tag
+  }
+}
+
+function octetsOf(time: Cp56Time2a): Uint8Array {
+  return encodeAsdu(asduOf('C_CS_NA_1', { cot: 0, ca: 0, objects: [{ ioa: 0, value: { time } }] })).slice(TIME_AT)
 }
 
 const YEAR_2000_MS = 946_684_800_000

@@ -1,5 +1,6 @@
 /** Two ends of a link, a key server and a faulty network in virtual time, with a record of all that happened. */
 import {
+  type ChannelMark,
   LINK_DEFAULTS,
   type LinkMessage,
   parseHeader,
@@ -41,6 +42,8 @@ export type WorldOptions = {
   readonly link?: Partial<SecureLinkOptions>
   /** Slots that the key server may hand out a channel. */
   readonly keyBudgetSlots?: number
+  /** Both ends keep a ledger; a mark is durable so much later, ms. */
+  readonly ledgerMs?: number
   /** How much later than the sender the receiver gets a block, ms. */
   readonly keySkewMs?: number
 }
@@ -65,10 +68,14 @@ export class LinkWorld {
   readonly #keyOctets: readonly [number[], number[]] = [[], []]
   readonly #asked = [0, 0]
   readonly #make: (end: End) => SecureLink
+  readonly #ledgerMs: number | undefined
+  /** What the ledgers hold, by end. */
+  readonly marks: readonly [Map<string, ChannelMark>, Map<string, ChannelMark>] = [new Map(), new Map()]
   #events: Event[] = []
   #order = 0
 
-  constructor({ seed, faults, link, keyBudgetSlots, keySkewMs }: WorldOptions) {
+  constructor({ seed, faults, link, keyBudgetSlots, keySkewMs, ledgerMs }: WorldOptions) {
+    this.#ledgerMs = ledgerMs
     this.faults = faults
     this.keyBudgetSlots = keyBudgetSlots ?? Number.POSITIVE_INFINITY
     this.#keySkewMs = keySkewMs ?? 0
@@ -82,7 +89,12 @@ export class LinkWorld {
   }
 
   open(): void {
-    for (const end of ENDS) this.input(end, { kind: 'open' })
+    for (const end of ENDS) this.openEnd(end)
+  }
+
+  openEnd(end: End): void {
+    const marks = [...this.marks[end].values()]
+    this.input(end, this.#ledgerMs === undefined ? { kind: 'open' } : { kind: 'open', marks })
   }
 
   close(): void {
@@ -143,14 +155,16 @@ export class LinkWorld {
 
   /**
    * One end's process dies and starts anew. The key server lets its sending stream go on behind all that it has handed
-   * out, and hands it again what the peer has not used.
+   * out, and hands it again what the peer has not used; or, with `hasForgotten`, nothing.
    */
-  restart(end: End): void {
+  restart(end: End, hasForgotten = false): void {
     const peer: End = end === 0 ? 1 : 0
     this.links[end] = this.#make(end)
-    const usedSlots = this.links[peer].books()[0].usedSlots
+    this.#events = this.#events.filter(({ end: to, input: { kind } }) => to !== end || kind === 'message')
+    const usedSlots = hasForgotten ? (this.#keyLength[peer] ?? 0) : this.links[peer].books()[0].usedSlots
     const unused = Uint8Array.from(this.#keyOctets[peer].slice(4 * usedSlots))
     const nothing = new Uint8Array(0)
+    if (this.#ledgerMs !== undefined) this.openEnd(end)
     this.input(end, { kind: 'keyBlock', block: { channel: end, slot: this.#keyLength[end] ?? 0, bytes: nothing } })
     this.input(end, { kind: 'keyBlock', block: { channel: peer, slot: usedSlots, bytes: unused } })
     this.input(end, { kind: 'open' })
@@ -160,12 +174,18 @@ export class LinkWorld {
     for (const effect of this.links[end].handle(input, this.nowMs)) {
       this.effects[end].push({ ...effect, atMs: this.nowMs })
       if (effect.kind === 'send') this.#transmit(end, effect.bytes)
+      if (effect.kind === 'reserve') this.#reserve(end, effect.mark)
       if (effect.kind === 'fetchKeys') {
         const channel = effect.channel === 0 ? 0 : 1
         this.#asked[channel] = Math.max(this.#asked[channel] ?? 0, effect.upToSlot)
         this.#supply(channel)
       }
     }
+  }
+
+  #reserve(end: End, mark: ChannelMark): void {
+    this.marks[end].set(`${mark.channel} ${mark.side}`, mark)
+    this.at(this.nowMs + (this.#ledgerMs ?? 0), end, { kind: 'reserved', mark })
   }
 
   #supply(channel: End): void {
