@@ -14,6 +14,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<{ readonly command: Command }>
   ['schema', () => import('./schema.ts')],
   ['down', () => import('./down.ts')],
   ['audit', () => import('./audit.ts')],
+  ['decode', () => import('./decode.ts')],
   ['doctor', () => import('./doctor.ts')],
   ['keyserver', () => import('./keyserver.ts')],
   ['kme', () => import('./kme.ts')],
