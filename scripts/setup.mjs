@@ -33,6 +33,8 @@ export const TEST_TOOLS = {
   tshark: 'tshark',
   ping: 'iputils-ping',
   'python3-scapy': 'python3-scapy',
+  prometheus: 'prometheus',
+  influxd: 'influxdb',
 }
 /** What is no command on PATH: how to see whether it is there. */
 const PROBES = { 'python3-scapy': ['/usr/bin/python3', ['-c', 'import scapy']] }
@@ -75,7 +77,7 @@ function newestMs(path) {
 
 function ensureBuild() {
   const stamp = join(root, 'build', '.stamp')
-  const sources = ['src', 'netns', 'test', 'bench', 'tsconfig.json', 'package-lock.json'].map((name) =>
+  const sources = ['src', 'netns', 'grafana', 'test', 'bench', 'tsconfig.json', 'package-lock.json'].map((name) =>
     join(root, name),
   )
   const newest = Math.max(...sources.filter((path) => existsSync(path)).map(newestMs))

@@ -10,11 +10,13 @@ import {
   reexecInUserns,
 } from '../../netns/index.ts'
 import { planOf } from '../experiment/index.ts'
+import { AlertSetupError, InfluxAddressError, influxTarget, receiversOf } from '../observe/index.ts'
 import { CliError } from './errors.ts'
+import type { Watchers } from './lab/observer.ts'
 import { runLab } from './lab/run-lab.ts'
 import { Terminal } from './lab/terminal.ts'
 import type { Command } from './main.ts'
-import { onePositional, parseChoice, parseCount, parseDurationS, parseOptions } from './options.ts'
+import { onePositional, parseChoice, parseCount, parseDurationS, parseListen, parseOptions } from './options.ts'
 import { loadScenario } from './scenario-file.ts'
 
 const OPTIONS = {
@@ -25,6 +27,8 @@ const OPTIONS = {
   out: { type: 'string' },
   keylog: { type: 'boolean', default: false },
   restart: { type: 'boolean', default: false },
+  metrics: { type: 'string', default: '127.0.0.1:0' },
+  influx: { type: 'string' },
   json: { type: 'boolean', default: false },
 } as const
 
@@ -47,7 +51,13 @@ reports, and takes everything down again.
   --keylog           write keys.log, every key of the run in the clear, for Wireshark and q104 decode
   --restart          start nodes and key server again when they die, instead of ending the run
   --out DIR          where the run's files go (default: runs/NAME-SEED)
+  --metrics ADDRESS  HOST:PORT, where Prometheus reads the metrics of all processes (default: a free port of 127.0.0.1;
+                     off: nowhere); the run's folder gets a prometheus.yml for it
+  --influx URL       also write them to InfluxDB: http://HOST:8086/?db=NAME or http://HOST:8086/?org=ORG&bucket=BUCKET;
+                     Q104_INFLUX_TOKEN in the environment holds the token (or user:password)
   --json             print metrics.json on stdout instead of the report
+
+Alerts go to Slack and e-mail if Q104_SLACK_WEBHOOK_URL, or Q104_SMTP_URL and Q104_ALERT_TO, are in the environment.
 
 Exit code: 0 the run is valid, 1 it is not (the report says why), 2 bad input, 130 interrupted.
 
@@ -65,6 +75,7 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
     }
     const asked = values.isolation === undefined ? undefined : parseChoice(values.isolation, ISOLATIONS, '--isolation')
     const lab = values.lab ?? labNameOf(scenario.name)
+    const watchers = watchersOf(values.metrics, values.influx)
     const plan = planOf(scenario, { epoch: Date.now() })
     const tempDir = await mkdtemp(join(tmpdir(), 'q104-'))
     try {
@@ -82,6 +93,7 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
         terminal,
         json: values.json,
         restart: values.restart,
+        watchers,
       })
     } catch (error) {
       if (BAD_INPUT.some((kind) => error instanceof kind))
@@ -91,6 +103,22 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
       await rm(tempDir, { recursive: true, force: true })
     }
   },
+}
+
+/** @throws CliError naming the option or variable, what was found and what was expected */
+function watchersOf(metrics: string, influx: string | undefined): Watchers {
+  try {
+    const token = process.env['Q104_INFLUX_TOKEN']
+    return {
+      metrics: metrics === 'off' ? undefined : parseListen(metrics, '--metrics'),
+      influx: influx === undefined ? undefined : influxTarget(influx, token),
+      alerts: receiversOf(process.env),
+    }
+  } catch (error) {
+    if (error instanceof InfluxAddressError) throw new CliError(`--influx: ${error.message}`)
+    if (error instanceof AlertSetupError) throw new CliError(error.message)
+    throw error
+  }
 }
 
 /** A scenario's name as a lab name: lower case, at most 20 characters. */

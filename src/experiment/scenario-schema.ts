@@ -267,6 +267,14 @@ export const ScenarioSchema = z.strictObject({
       .describe('Chains this urgent keep their suite below safeBits'),
   }),
   faults: z.array(Fault).max(MAX_EVENTS).default([]),
+  alerts: section({
+    frequencyHz: positive().max(10).default(0.2).describe('Deviation of the centre of inertia that raises an alert'),
+    missRatio: ratio().default(0.05).describe('Share of late commands within missWindowS that raises an alert'),
+    minMisses: z.int().min(1).max(10_000).default(2).describe('How many must be late at least'),
+    missWindowS: positive().max(3600).default(30),
+    raiseAfterS: z.number().min(0).max(60).default(0.3).describe('How long a condition holds before it is told'),
+    clearAfterS: z.number().min(0).max(600).default(2).describe('How long it is over before that is told'),
+  }),
   outputs: section({
     capture: z.boolean().default(true).describe('capture.pcapng'),
     keylog: z.boolean().default(false).describe('keys.log, the keys of the run in clear'),

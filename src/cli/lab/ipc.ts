@@ -1,3 +1,4 @@
+import type { MetricFamily } from '../../observe/index.ts'
 import type { LinkState } from '../../runtime/contract.ts'
 import type { UdpEnd, WakeLag } from '../../runtime/index.ts'
 import type { LinkLaw } from '../../sim/index.ts'
@@ -42,6 +43,8 @@ export type ProcessSpec = {
   readonly tcp?: Address
   /** By link number: the law this process applies itself because the kernel has no netem. */
   readonly laws?: Readonly<Record<number, LinkLaw>>
+  /** Names of the links of the lab, for the metrics. */
+  readonly linkNames: Readonly<Record<number, string>>
   /** Where sent datagrams are recorded when no tcpdump can run. */
   readonly wireFile?: string
 }
@@ -50,6 +53,8 @@ export type ToProcess =
   | { readonly kind: 'init'; readonly spec: ProcessSpec }
   | { readonly kind: 'go'; readonly epochNs: string; readonly wallMs: number }
   | { readonly kind: 'law'; readonly link: number; readonly law: LinkLaw }
+  /** Asks for the metrics: as Prometheus' text, or as values. */
+  | { readonly kind: 'metrics'; readonly ask: number; readonly form: 'text' | 'families' }
   | { readonly kind: 'drain' }
   | { readonly kind: 'stop' }
 
@@ -59,5 +64,8 @@ export type FromProcess =
   /** From the key server, which runs the model of the QKD links: the run applies it to the link's law. */
   | { readonly kind: 'linkState'; readonly state: LinkState }
   | { readonly kind: 'status'; readonly status: Readonly<Record<string, unknown>> }
+  | { readonly kind: 'metrics'; readonly ask: number; readonly body: MetricsBody }
   | { readonly kind: 'drained' }
   | { readonly kind: 'stopped'; readonly lag: WakeLag; readonly counters: Readonly<Record<string, number>> }
+
+export type MetricsBody = string | readonly MetricFamily[]

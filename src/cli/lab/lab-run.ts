@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LinkState } from '../../runtime/contract.ts'
 import { labClock, type WakeLag } from '../../runtime/index.ts'
-import type { FromProcess, ProcessSpec, ToProcess } from './ipc.ts'
+import type { FromProcess, MetricsBody, ProcessSpec, ToProcess } from './ipc.ts'
 import { type Ending, LabProcess } from './lab-process.ts'
 import { memoryOfMb } from './memory.ts'
 
@@ -58,6 +58,7 @@ const DRAIN_TIMEOUT_MS = 8_000
 /** Books that changed after a node had drained are reported again within this time. */
 const SETTLE_MS = 1_200
 const STOP_TIMEOUT_MS = 4_000
+const METRICS_TIMEOUT_MS = 900
 const PROGRESS_PERIOD_MS = 1_000
 
 /** Starts the processes of a lab, runs it from start to end, and stops all of them whatever happens. */
@@ -78,6 +79,10 @@ export class LabRun {
   /** Aborted by the first process that ends unasked, and by an interruption. */
   readonly #over = new AbortController()
   #largestMb = { id: '', mb: 0 }
+  readonly #asked = new Map<number, (body: MetricsBody) => void>()
+  #nextAsk = 0
+  /** Lab time; 0 until the run begins. */
+  #nowMs: () => number = () => 0
 
   constructor(options: LabRunOptions) {
     this.#options = options
@@ -101,7 +106,8 @@ export class LabRun {
         this.#go = { kind: 'go', epochNs: String(epochNs), wallMs: wallAtStartMs }
         this.#tellAll(this.#go)
         this.#options.onReady?.(this.#pids(), startupS)
-        await this.#watch(labClock(epochNs), durationS)
+        this.#nowMs = labClock(epochNs)
+        await this.#watch(durationS)
       }
       if (!this.#over.signal.aborted) await this.#drain()
     } finally {
@@ -125,6 +131,23 @@ export class LabRun {
   /** Hands a message to one process. */
   tell(id: string, message: Parameters<LabProcess['send']>[0]): void {
     this.#processes.get(id)?.send(message)
+  }
+
+  /** What the lab looks like now. */
+  progress(): Progress {
+    return { tS: this.#nowMs() / 1000, statusOf: this.#statusOf, linksDown: [...this.#linksDown] }
+  }
+
+  /** Metrics of a process; undefined if there is none of that name, or it does not answer. */
+  async metricsOf(id: string, form: 'text' | 'families'): Promise<MetricsBody | undefined> {
+    const process = this.#processes.get(id)
+    if (process === undefined || process.hasEnded || !this.#ready.has(id)) return undefined
+    const ask = this.#nextAsk++
+    const answered = new Promise<MetricsBody>((resolve) => this.#asked.set(ask, resolve))
+    process.send({ kind: 'metrics', ask, form })
+    const answer = await Promise.race([answered, sleep(METRICS_TIMEOUT_MS, undefined, { ref: false })])
+    this.#asked.delete(ask)
+    return answer
   }
 
   #start(launch: Launch): void {
@@ -172,6 +195,9 @@ export class LabRun {
       case 'status':
         this.#statusOf.set(id, message.status)
         return
+      case 'metrics':
+        this.#asked.get(message.ask)?.(message.body)
+        return
       case 'drained':
         this.#drained.add(id)
         return
@@ -186,12 +212,13 @@ export class LabRun {
     }
   }
 
-  async #watch(nowMs: () => number, durationS: number): Promise<void> {
+  async #watch(durationS: number): Promise<void> {
     const untilMs = durationS * 1000
+    const nowMs = this.#nowMs
     for (let tickMs = 0; nowMs() < untilMs && !this.#over.signal.aborted; tickMs += PROGRESS_PERIOD_MS) {
       await this.#pause(Math.min(tickMs + PROGRESS_PERIOD_MS, untilMs) - nowMs())
       this.#noteMemory()
-      this.#options.onProgress({ tS: nowMs() / 1000, statusOf: this.#statusOf, linksDown: [...this.#linksDown] })
+      this.#options.onProgress(this.progress())
     }
   }
 

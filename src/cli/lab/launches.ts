@@ -40,6 +40,7 @@ export type LaunchContext = {
 export function launchesOf(context: LaunchContext): readonly Launch[] {
   const { scenario, plan, net, network, folder, redisServer } = context
   const address = (id: keyof typeof PORTS): Address => ({ host: hostOf(net, id), port: PORTS[id] })
+  const linkNames = Object.fromEntries(net.links.map(({ link, name }) => [link, name]))
   const base = (id: string): Omit<ProcessSpec, 'role' | 'config' | 'ends'> => ({
     id,
     lab: net.lab,
@@ -48,6 +49,7 @@ export function launchesOf(context: LaunchContext): readonly Launch[] {
     certificates: certificatesOf(context.certificateDir, id),
     keyserver: address('keyserver'),
     grid: address('grid'),
+    linkNames,
     ...(redisServer !== undefined && { redis: address('redis') }),
   })
   const launch = (spec: ProcessSpec): Launch => ({

@@ -21,6 +21,8 @@ export class RunFolder {
       'report.txt',
       'capture.pcapng',
       'scenario.yaml',
+      'prometheus.yml',
+      'rules.yml',
     ]) {
       rmSync(this.file(name), { force: true })
     }

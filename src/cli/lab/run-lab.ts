@@ -24,11 +24,13 @@ import {
   type Scenario,
 } from '../../experiment/index.ts'
 import { writeLabCa } from '../../keypool/index.ts'
+import { type AlertLimits, prometheusConfig } from '../../observe/index.ts'
 import { KEY_LOG_WARNING, KeyLogFile } from '../../runtime/index.ts'
 import { findTool } from '../tools.ts'
 import { type LabOutcome, LabRun, type Launch } from './lab-run.ts'
 import { type LaunchContext, launchesOf, Q3P_PORT, relaunchOf, SERVICES } from './launches.ts'
 import { type Impairment, LawKeeper } from './law-keeper.ts'
+import { Observer, type Watchers } from './observer.ts'
 import { RunFolder } from './run-folder.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -45,6 +47,7 @@ export type RunRequest = {
   readonly json: boolean
   /** Start nodes and key server again when they end unasked. */
   readonly restart: boolean
+  readonly watchers: Watchers
 }
 
 /** What can go on in the middle of a run: the grid cannot, its state is gone. */
@@ -154,10 +157,18 @@ async function withNetwork(
           },
           onRestarted: (id: string) => laws.repeat(id),
         }),
-        onReady: (pids, startupS) => terminal.say(`${pids.size} processes up in ${startupS.toFixed(1)} s`),
+        onReady: (pids, startupS) => {
+          terminal.say(`${pids.size} processes up in ${startupS.toFixed(1)} s`)
+          observer.begin()
+        },
       })
-      await laws.begin()
-      outcome = await run.run()
+      const observer = await observerOf(request, net, folder, launches, run)
+      try {
+        await laws.begin()
+        outcome = await run.run()
+      } finally {
+        await observer.close()
+      }
     } finally {
       captureProblems = problemsOfCapture(await capture?.stop())
     }
@@ -166,6 +177,51 @@ async function withNetwork(
   } finally {
     await network.down()
   }
+}
+
+function limitsOf({ alerts }: Scenario): AlertLimits {
+  const { frequencyHz, missRatio, minMisses, missWindowS, raiseAfterS, clearAfterS } = alerts
+  return {
+    frequencyHz,
+    missRatio,
+    minMisses,
+    missWindowMs: missWindowS * 1000,
+    raiseAfterMs: raiseAfterS * 1000,
+    clearAfterMs: clearAfterS * 1000,
+  }
+}
+
+async function observerOf(
+  { scenario, plan, terminal, watchers }: RunRequest,
+  net: NetPlan,
+  folder: RunFolder,
+  launches: readonly Launch[],
+  run: LabRun,
+): Promise<Observer> {
+  const processes = launches.flatMap(({ id, spec }) => (spec === undefined ? [] : [{ id, role: spec.role }]))
+  const observer = await Observer.start({
+    ...watchers,
+    lab: net.lab,
+    processes,
+    links: plan.links,
+    linkName: (link) => net.links.find((entry) => entry.link === link)?.name ?? `link ${link}`,
+    limits: limitsOf(scenario),
+    eventsFile: folder.eventsFile('run'),
+    terminal,
+    run,
+  })
+  const address = observer.metricsAddress
+  if (address !== undefined) {
+    const rules = new URL('../../../../grafana/prometheus/rules.yml', import.meta.url)
+    folder.write('rules.yml', readFileSync(rules, 'utf8'))
+    folder.write(
+      'prometheus.yml',
+      prometheusConfig({ lab: net.lab, address, targets: processes, rulesFile: 'rules.yml' }),
+    )
+    terminal.say(`metrics: http://${address}/metrics; prometheus --config.file=${folder.file('prometheus.yml')}`)
+  }
+  for (const name of watchers.alerts.keys()) terminal.say(`alerts go to ${name}`)
+  return observer
 }
 
 type Ended = {

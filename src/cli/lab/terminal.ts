@@ -42,6 +42,11 @@ function isMasterStatus(status: object): status is MasterStatus {
   return 'chains' in status && 'tasks' in status
 }
 
+/** Status of the control centre's master among those of all processes. */
+export function masterStatusIn(statusOf: Progress['statusOf']): MasterStatus | undefined {
+  return [...statusOf.values()].find(isMasterStatus)
+}
+
 const kbit = (bits: number): string => `${(bits / 1000).toFixed(1)}k`
 
 /** `t  12/60 s  K 70.4k bit (normal; safe 16.0k th 32.0k cap 144.0k)  df -0.031 Hz  chains OTP 20 AES 0 off 0  tasks ok 31/33 late 0` */
@@ -56,7 +61,7 @@ export function progressLine({ tS, statusOf, linksDown }: Progress, durationS: n
   }
   const grid = statusOf.get('grid')
   if (grid !== undefined) parts.push(`df ${Number(grid['deltaFHz']).toFixed(3)} Hz`)
-  const master = [...statusOf.values()].find(isMasterStatus)
+  const master = masterStatusIn(statusOf)
   if (master !== undefined) {
     const { chains, tasks } = master
     parts.push(`chains OTP ${chains.otp} AES ${chains.aes} off ${chains.off}`)

@@ -7,8 +7,9 @@ import {
   gridCase,
   parseGridRequest,
 } from '../../grid/index.ts'
+import { ProcessMetrics } from '../../observe/index.ts'
 import { drive, Recorder } from '../../runtime/index.ts'
-import type { RoleHost, RoleRunner } from './process-main.ts'
+import { linkNamesOf, type RoleHost, type RoleRunner } from './process-main.ts'
 
 /** A client that does not read its samples is cut off when this much waits for it. */
 const MAX_UNREAD_BYTES = 1 << 20
@@ -23,12 +24,18 @@ export async function startGrid({ spec, nowMs, tell }: RoleHost): Promise<RoleRu
   const clients = new Map<number, Socket>()
   const config = spec.config as GridConfig
   const node = new GridNode({ ...config, case: gridCase(config.case) })
+  const metrics = new ProcessMetrics({
+    role: spec.role,
+    linkNames: linkNamesOf(spec),
+    wakeLagMaxMs: () => driven.lag().maxMs,
+  })
   const driven = drive(node, {
     nowMs,
     signal: stopped.signal,
     carryOut(effect, atMs) {
       if (effect.kind === 'event') {
         recorder.record(effect.event, atMs)
+        metrics.observe(effect.event)
         if (effect.event.name === 'grid') tell({ kind: 'status', status: effect.event })
         if (effect.event.name === 'grid.summary') tell({ kind: 'drained' })
         return
@@ -67,6 +74,7 @@ export async function startGrid({ spec, nowMs, tell }: RoleHost): Promise<RoleRu
   })
 
   return {
+    metrics,
     go(wallMs) {
       driven.feed({ kind: 'start', wallMs: wallMs + nowMs() })
       feed = driven.feed

@@ -2,9 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { PlanKeyServer } from '../../experiment/index.ts'
 import { KeyServerNode, PoolPublisher, serveKeys } from '../../keypool/index.ts'
+import { ProcessMetrics } from '../../observe/index.ts'
 import { drive, Recorder } from '../../runtime/index.ts'
 import { LinkModelNode, QkdLink, randomStream } from '../../sim/index.ts'
-import type { RoleHost, RoleRunner } from './process-main.ts'
+import { linkNamesOf, type RoleHost, type RoleRunner } from './process-main.ts'
 
 /** How often the run hears how the stock stands. */
 const STATUS_PERIOD_MS = 500
@@ -21,14 +22,25 @@ export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<R
   const recorder = new Recorder(spec.eventsFile, spec.id)
   const stopped = new AbortController()
   const publisher = spec.redis && new PoolPublisher({ ...spec.redis, lab: spec.lab })
+  const metrics = new ProcessMetrics({
+    role: spec.role,
+    linkNames: linkNamesOf(spec),
+    wakeLagMaxMs: () => driven.lag().maxMs,
+  })
   const node = new KeyServerNode({ ...pool, randomBytes: (n) => randomBytes(n) })
   const server = await serveKeys({
     node,
     ...spec.keyserver,
     tls: { caPem, certPem, keyPem },
     nowMs,
-    onStatus: (status) => publisher?.publish(status),
-    onEvent: (event) => recorder.record(event, nowMs()),
+    onStatus: (status) => {
+      publisher?.publish(status)
+      metrics.observePool(status)
+    },
+    onEvent: (event) => {
+      recorder.record(event, nowMs())
+      metrics.observe(event)
+    },
   })
   const model = new LinkModelNode({
     links: qkdLinks.map((options) => new QkdLink(options, randomStream(spec.seed, `qkd ${options.link}`))),
@@ -46,6 +58,7 @@ export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<R
 
   let statusTimer: NodeJS.Timeout | undefined
   return {
+    metrics,
     go(wallMs) {
       server.feed({ kind: 'start' })
       driven.feed({ kind: 'start', wallMs })

@@ -1,14 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import { KeyClient } from '../../keypool/index.ts'
+import { ProcessMetrics } from '../../observe/index.ts'
 import type { StreamEffect, StreamInput } from '../../rtu/index.ts'
-import type { NodeEffect, NodeInput } from '../../runtime/contract.ts'
+import type { LabEvent, NodeEffect, NodeInput } from '../../runtime/contract.ts'
 import { drive, KeyLogFile, Recorder, UdpLink } from '../../runtime/index.ts'
 import { Impairment, type LinkLaw, randomStream } from '../../sim/index.ts'
 import type { ProcessSpec } from '../lab/ipc.ts'
 import { GridClient } from './grid-client.ts'
 import { openNodeLedger } from './ledger-io.ts'
 import { createLabNode, type ProcessNode } from './node-of-role.ts'
-import type { RoleHost, RoleRunner } from './process-main.ts'
+import { linkNamesOf, type RoleHost, type RoleRunner } from './process-main.ts'
 import { StreamHub } from './stream-hub.ts'
 import { WireRecorder } from './wire-recorder.ts'
 
@@ -66,9 +67,19 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
   const grid = spec.role === 'ied' ? new GridClient(spec.grid, waiting) : undefined
   const node: ProcessNode & { status?: () => Readonly<Record<string, unknown>> } = await createLabNode(spec)
 
+  const metrics = new ProcessMetrics({
+    role: spec.role,
+    linkNames: linkNamesOf(spec),
+    wakeLagMaxMs: () => driven.lag().maxMs,
+    datagrams: () => new Map([...links].map(([link, { counters }]) => [link, counters])),
+  })
+  const record = (event: LabEvent, atMs: number): void => {
+    recorder.record(event, atMs)
+    metrics.observe(event)
+  }
   const streams = new StreamHub({
     feed: (input) => feed(input),
-    log: (event) => recorder.record(event, nowMs()),
+    log: (event) => record(event, nowMs()),
   })
 
   const carryOut = (effect: NodeEffect | StreamEffect, atMs: number): void => {
@@ -86,7 +97,7 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
         keyLog?.write(effect.record)
         return
       case 'books':
-        recorder.record({ name: 'books', ...effect.books }, atMs)
+        record({ name: 'books', ...effect.books }, atMs)
         if (effect.books.side === 'sender') keys.report(effect.books)
         return
       case 'grid':
@@ -97,7 +108,7 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
         streams.carryOut(effect)
         return
       case 'event':
-        recorder.record(effect.event, atMs)
+        record(effect.event, atMs)
         // A node gives its counters when its links are closed: nothing more will come from it.
         if (effect.event.name === 'counters') tell({ kind: 'drained' })
     }
@@ -117,6 +128,7 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
 
   let statusTimer: NodeJS.Timeout | undefined
   return {
+    metrics,
     go(wallMs) {
       // A process that was started again begins in the middle of lab time.
       driven.feed({ kind: 'start', wallMs: wallMs + nowMs(), ...(ledger && { marks: ledger.marks }) })

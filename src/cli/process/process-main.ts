@@ -1,3 +1,4 @@
+import type { ProcessMetrics } from '../../observe/index.ts'
 import type { WakeLag } from '../../runtime/index.ts'
 import { type LabClock, labClock } from '../../runtime/index.ts'
 import type { LinkLaw } from '../../sim/index.ts'
@@ -5,6 +6,7 @@ import type { FromProcess, ProcessSpec, ToProcess } from '../lab/ipc.ts'
 
 /** What a role does once it is set up; `startRole` has resolved when its sockets are bound. */
 export type RoleRunner = {
+  readonly metrics: ProcessMetrics
   readonly go: (wallMs: number) => void
   readonly law?: (link: number, law: LinkLaw) => void
   readonly drain: () => void
@@ -16,6 +18,11 @@ export type RoleHost = {
   readonly spec: ProcessSpec
   readonly nowMs: LabClock
   readonly tell: (message: FromProcess) => void
+}
+
+/** Names of the lab's links by number. */
+export function linkNamesOf({ linkNames }: ProcessSpec): ReadonlyMap<number, string> {
+  return new Map(Object.entries(linkNames).map(([link, name]) => [Number(link), name]))
 }
 
 async function startRole(host: RoleHost): Promise<RoleRunner> {
@@ -55,6 +62,12 @@ export async function runProcess(): Promise<number> {
           return runner?.go(message.wallMs)
         case 'law':
           return runner?.law?.(message.link, message.law)
+        case 'metrics': {
+          const { ask, form } = message
+          if (runner === undefined) return
+          const body = form === 'text' ? await runner.metrics.text() : await runner.metrics.families()
+          return tell({ kind: 'metrics', ask, body })
+        }
         case 'drain':
           return runner?.drain()
         case 'stop': {
