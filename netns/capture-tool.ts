@@ -69,6 +69,12 @@ export async function captureTool(isolation: Isolation): Promise<ToolChoice> {
   return { tool: undefined, why: reasons.join('; ') }
 }
 
+/** The first line that is not about what the tool is going to do: what follows it is advice. */
+function reasonIn(stderr: string): string {
+  const said = stderr.split('\n').map((line) => line.replace(/^(tcpdump|dumpcap): /, '').trim())
+  return said.find((line) => line !== '' && !/^(Capturing on|data link type|WARNING)/.test(line)) ?? 'ended'
+}
+
 export type ToolProcess = ChildProcessByStdio<null, Readable, Readable>
 export type Started =
   | { readonly kind: 'running'; readonly child: ToolProcess; readonly stderr: () => string }
@@ -96,6 +102,6 @@ export function startTool(command: readonly string[], tool: CaptureTool): Promis
       resolve({ kind: 'running', child, stderr: () => stderr })
     })
     child.on('error', (error) => fail(error.message))
-    child.on('close', () => fail(stderr.trim().split('\n').at(-1) ?? 'ended'))
+    child.on('close', () => fail(reasonIn(stderr)))
   })
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { completeUdpChecksum, PcapngFile, type PcapngSection } from '../src/runtime/index.ts'
+import { inNamespace } from './access.ts'
 import { type CaptureTool, captureTool, startTool, type ToolProcess } from './capture-tool.ts'
-import { inNamespace } from './lab.ts'
 import { type CookedFrame, PcapStream } from './pcap-stream.ts'
 import type { Isolation, LabPlan } from './plan.ts'
 import { lastErrorLine, runTool } from './run-tool.ts'
@@ -38,11 +38,19 @@ const FLUSH_PERIOD_MS = 500
 /** At the end: no frame for this long means that the tools have handed over all they had. */
 const QUIET_MS = 600
 const QUIET_DEADLINE_MS = 5_000
+/** Time a tool has to say how far it is. */
+const BACKLOG_ANSWER_MS = 50
 const END_DEADLINE_MS = 3_000
 
 /** Says which link a frame belongs to, or undefined for one that is recorded elsewhere or by nobody. */
 type LinkOf = (frame: CookedFrame) => number | undefined
-type Probe = { readonly child: ToolProcess; readonly stderr: () => string; readonly ended: Promise<void> }
+type Probe = {
+  readonly child: ToolProcess
+  readonly stderr: () => string
+  readonly ended: Promise<void>
+  /** Frames the kernel had counted and thrown away before the tool's filter was in place: not the lab's. */
+  readonly strayFrames: number
+}
 type Pending = { readonly link: number; readonly frame: CookedFrame }
 
 /**
@@ -91,7 +99,7 @@ export class Capture {
     try {
       if (plan.isolation === 'loopback') {
         // The loopback device shows each frame on its way out and in.
-        const filter = `inbound and udp port ${options.port} and net 127.64.0.0/10`
+        const filter = `inbound and udp port ${options.port} and net ${plan.loopbackNetwork}`
         await capture.#watch(undefined, filter, byAddress(plan))
       } else {
         const starts = [...watchedInterfaces(plan)].map(async ([namespace, links]) =>
@@ -140,15 +148,20 @@ export class Capture {
   }
 
   /** Waits until a tool has taken all frames the kernel holds for it; gives how many are left at the deadline. */
-  async #emptied({ child, stderr }: Probe, deadlineMs: number): Promise<number> {
-    const { backlog } = this.#tool
-    if (backlog === undefined) return 0
+  async #emptied({ child, stderr, strayFrames }: Probe, deadlineMs: number): Promise<number> {
     for (;;) {
-      child.kill(backlog.signal)
-      await sleep(50)
-      const frames = backlog.frames(stderr()) ?? 0
+      const frames = Math.max(0, (await this.#backlog(child, stderr)) - strayFrames)
       if (frames === 0 || child.exitCode !== null || performance.now() > deadlineMs) return frames
     }
+  }
+
+  /** Frames that the kernel has counted for a tool and the tool has not written. */
+  async #backlog(child: ToolProcess, stderr: () => string): Promise<number> {
+    const { backlog } = this.#tool
+    if (backlog === undefined) return 0
+    child.kill(backlog.signal)
+    await sleep(BACKLOG_ANSWER_MS)
+    return backlog.frames(stderr()) ?? 0
   }
 
   async #watch(namespace: string | undefined, filter: string, linkOf: LinkOf): Promise<void> {
@@ -171,7 +184,7 @@ export class Capture {
         resolve()
       })
     })
-    this.#probes.push({ child, stderr, ended })
+    this.#probes.push({ child, stderr, ended, strayFrames: await this.#backlog(child, stderr) })
   }
 
   #take(link: number | undefined, frame: CookedFrame): void {

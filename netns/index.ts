@@ -6,6 +6,8 @@ export {
   type CaptureSummary,
   watchedInterfaces,
 } from './capture.ts'
+export { type Cleared, clearNamespaces } from './clear-lab.ts'
+export { LabError, StateDirError } from './errors.ts'
 export {
   type Detected,
   detectIsolation,
@@ -16,8 +18,19 @@ export {
   reexecInUserns,
 } from './isolation.ts'
 export { type Janitor, startJanitor } from './janitor.ts'
-export { type Cleared, clearLeftovers, LabError, LabNetwork } from './lab.ts'
-export { acquireLab, LabBusyError, type LabLock, labHolder, lockFile } from './lock.ts'
+export { commandIn, type KnownLab, knownLabs, namespacesOf } from './known-labs.ts'
+export { LabNetwork } from './lab.ts'
+export {
+  type AppliedBy,
+  checkLinks,
+  type DirectionCheck,
+  type Figure,
+  type LinkCheck,
+  type LinkCheckOptions,
+  type NetworkCheck,
+} from './link-check.ts'
+export { acquireLab, type LabLock, labHolder } from './lock.ts'
+export { controlSocket, LabBusyError, labTempDir, lockFile, type StandingLab } from './lock-record.ts'
 export { netemArgs } from './netem.ts'
 export {
   checkLabName,
@@ -33,4 +46,6 @@ export {
   PlanError,
   planLab,
 } from './plan.ts'
+export type { Route } from './routes.ts'
+export { changeLaws, type Laws, networkOf, type Stood, standLab, takeDown } from './standing.ts'
 export { ensureStateDir, stateDirPath } from './state-dir.ts'

@@ -13,7 +13,7 @@ export class IsolationError extends Error {
 }
 
 /** `unshare` arguments of a user namespace in which we are root, with a network and mounts of its own. */
-const USERNS = ['unshare', '--user', '--map-root-user', '--net', '--mount']
+export const USERNS = ['unshare', '--user', '--map-root-user', '--net', '--mount']
 
 /** Makes a namespace and a veth pair and removes them again; `$1` is the namespace's name. */
 const PROBE = `

@@ -29,7 +29,7 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
 done
 for ns in "$@"; do echo "netns del $ns"; done | ip -force -batch -
 [ -n "$dir" ] && rm -rf -- "$dir"
-grep -qF -- "$mark" "$lock" && rm -f -- "$lock"
+grep -qF -- "$mark" "$lock" && rm -f -- "\${lock%.lock}.sock" "$lock"
 exit 0
 `
 
@@ -51,7 +51,7 @@ export async function startJanitor(plan: LabPlan, lock: LabLock, tempDir?: strin
   await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject))
   child.stdin.on('error', () => {})
   const janitor = identify(child.pid ?? 0)
-  if (janitor !== undefined) lock.noteJanitor(janitor)
+  if (janitor !== undefined) lock.noteJanitor(janitor, plan.loopbackNetwork)
   child.stdin.write('go\n')
   child.unref()
   return {

@@ -1,56 +1,54 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { LinkLaw } from '../src/sim/index.ts'
-import { netemArgs } from './netem.ts'
-import {
-  checkLabName,
-  type LabPlan,
-  LINK_PREFIX_BITS,
-  type LinkPlan,
-  labOfNamespace,
-  MANAGEMENT_INTERFACE,
-  MANAGEMENT_PREFIX_BITS,
-} from './plan.ts'
-import { kill, namespaceNames, pidsInNamespaces } from './processes.ts'
-import { lastErrorLine, runTool } from './run-tool.ts'
-
-/** The kernel or a tool refused a step of building the network. */
-export class LabError extends Error {
-  override readonly name = 'LabError'
-}
-
-/** What clearing a lab found. */
-export type Cleared = { readonly namespaces: readonly string[]; readonly killedPids: readonly number[] }
+import { HOST, inNamespace, type LabAccess } from './access.ts'
+import { clearNamespaces } from './clear-lab.ts'
+import { LabError } from './errors.ts'
+import { checkLoopbackNetwork } from './lock-record.ts'
+import { NETEM_ENV, netemArgs } from './netem.ts'
+import { type LabPlan, LINK_PREFIX_BITS, type LinkPlan, MANAGEMENT_INTERFACE, MANAGEMENT_PREFIX_BITS } from './plan.ts'
+import { lastErrorLine, lines, runTool, type ToolOptions } from './run-tool.ts'
 
 const BRIDGE = 'br0'
 /** Tools run at once: building waits for the kernel, not for more processes. */
 const PARALLEL = 4
-const KILL_DEADLINE_MS = 5_000
 
 /** No IPv6 on the lab's interfaces (no neighbour discovery between the frames), where /proc/sys may be written. */
 const CONFIGURE = `
 for which in all default; do echo 1 >/proc/sys/net/ipv6/conf/$which/disable_ipv6; done 2>/dev/null
+[ "$1" = forward ] && { echo 1 >/proc/sys/net/ipv4/ip_forward || exit 1; }
 exec ip -batch -
 `
 
 /** The namespaces, links and addresses of a running lab. In loopback isolation there is nothing to build. */
 export class LabNetwork {
   readonly plan: LabPlan
+  readonly #access: LabAccess
 
-  private constructor(plan: LabPlan) {
+  private constructor(plan: LabPlan, access: LabAccess) {
     this.plan = plan
+    this.#access = access
+  }
+
+  /** The network of a lab that is up already. */
+  static attach(plan: LabPlan, access: LabAccess = HOST): LabNetwork {
+    return new LabNetwork(plan, access)
   }
 
   /**
    * Builds the network.
-   * @throws LabError naming the refused step; what was built is taken down again.
+   * @throws LabError naming the refused step; what was built is taken down again. LabBusyError if another lab has the
+   * loopback addresses.
    */
-  static async up(plan: LabPlan): Promise<LabNetwork> {
-    const network = new LabNetwork(plan)
-    if (plan.isolation === 'loopback') return network
+  static async up(plan: LabPlan, access: LabAccess = HOST): Promise<LabNetwork> {
+    const network = new LabNetwork(plan, access)
+    if (plan.isolation === 'loopback') {
+      checkLoopbackNetwork(plan)
+      return network
+    }
+    const forward = plan.routes.length > 0 ? 'forward' : ''
     try {
-      await ipBatch(['ip', '-batch', '-'], createCommands(plan))
+      await batch([...access.prefix, 'ip', '-batch', '-'], createCommands(plan))
       await inParallel([...configureCommands(plan)], ([namespace, commands]) =>
-        ipBatch(['ip', 'netns', 'exec', namespace, 'sh', '-c', CONFIGURE], commands),
+        batch([...access.prefix, ...inNamespace(namespace), 'sh', '-c', CONFIGURE, 'sh', forward], commands),
       )
     } catch (error) {
       await network.down()
@@ -66,12 +64,12 @@ export class LabNetwork {
   execPrefix(nodeId: string): string[] {
     const node = this.plan.nodes.find(({ id }) => id === nodeId)
     if (node === undefined) throw new LabError(`there is no node ${nodeId} in lab ${this.plan.lab}`)
-    return inNamespace(node.namespace)
+    return [...this.#access.prefix, ...inNamespace(node.namespace)]
   }
 
   /** The same for the hub, which has the management network only. */
   hubPrefix(): string[] {
-    return inNamespace(this.plan.hub.namespace)
+    return [...this.#access.prefix, ...inNamespace(this.plan.hub.namespace)]
   }
 
   /** Applies a law to both directions of a link. See `setLaws`. */
@@ -86,40 +84,14 @@ export class LabNetwork {
   async setLaws(laws: ReadonlyMap<number, LinkLaw>): Promise<void> {
     if (this.plan.isolation === 'loopback') throw new LabError('netem needs network namespaces; this lab has none')
     await inParallel([...lawCommands(this.plan, laws)], ([namespace, commands]) =>
-      ipBatch(['tc', '-netns', namespace, '-batch', '-'], commands),
+      batch([...this.#access.prefix, 'tc', '-netns', namespace, '-batch', '-'], commands, { env: NETEM_ENV }),
     )
   }
 
   /** Kills what still runs in the lab's namespaces and deletes them. A second call finds nothing to do. */
   async down(): Promise<void> {
-    if (this.plan.isolation !== 'loopback') await clearLeftovers(this.plan.lab)
+    if (this.plan.isolation !== 'loopback') await clearNamespaces(this.plan.lab, this.#access)
   }
-}
-
-/**
- * Kills (SIGKILL) every process in the lab's namespaces and deletes them; veth pairs vanish with them. Loopback labs
- * leave nothing of the kind.
- */
-export async function clearLeftovers(lab: string): Promise<Cleared> {
-  checkLabName(lab)
-  const namespaces = namespaceNames().filter((name) => labOfNamespace(name) === lab)
-  const killed = new Set<number>()
-  const deadline = performance.now() + KILL_DEADLINE_MS
-  for (let pids = pidsInNamespaces(namespaces); pids.length > 0; pids = pidsInNamespaces(namespaces)) {
-    if (performance.now() > deadline) throw new LabError(`processes ${pids.join(', ')} of lab ${lab} do not end`)
-    for (const pid of pids) {
-      killed.add(pid)
-      kill(pid)
-    }
-    await sleep(10)
-  }
-  if (namespaces.length > 0) {
-    // -force: one that another run has deleted meanwhile must not keep the rest.
-    await runTool(['ip', '-force', '-batch', '-'], { input: lines(namespaces.map((name) => `netns del ${name}`)) })
-    const left = namespaceNames().filter((name) => labOfNamespace(name) === lab)
-    if (left.length > 0) throw new LabError(`namespaces ${left.join(', ')} could not be deleted`)
-  }
-  return { namespaces, killedPids: [...killed] }
 }
 
 /** `ip` commands that make all namespaces, the bridge and every veth pair, run outside of any of them. */
@@ -141,7 +113,7 @@ export function createCommands(plan: LabPlan): string[] {
   return commands
 }
 
-/** `ip` commands to run inside each namespace: addresses, neighbours, everything up. */
+/** `ip` commands to run inside each namespace: addresses, neighbours, everything up, routes. */
 export function configureCommands(plan: LabPlan): Map<string, string[]> {
   const byNamespace = new Map<string, string[]>()
   byNamespace.set(needed(plan.hub.namespace), [
@@ -164,6 +136,9 @@ export function configureCommands(plan: LabPlan): Map<string, string[]> {
         )
     }
   }
+  for (const { node, to, via, interface: dev, metric } of plan.routes) {
+    commandsOf.get(node)?.push(`route add ${to} via ${via} dev ${dev} metric ${metric}`)
+  }
   for (const commands of byNamespace.values()) commands.unshift('link set dev lo up')
   return byNamespace
 }
@@ -182,11 +157,6 @@ export function lawCommands(plan: LabPlan, laws: ReadonlyMap<number, LinkLaw>): 
     }
   }
   return byNamespace
-}
-
-/** What to put before a command so that it runs in a namespace; nothing for no namespace. */
-export function inNamespace(namespace: string | undefined): string[] {
-  return namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]
 }
 
 function linkOf(plan: LabPlan, link: number): LinkPlan {
@@ -212,16 +182,16 @@ function needed(namespace: string | undefined): string {
   return namespace
 }
 
-async function ipBatch(command: readonly string[], commands: readonly string[]): Promise<void> {
-  const result = await runTool(command, { input: lines(commands) })
+async function batch(
+  command: readonly string[],
+  commands: readonly string[],
+  options: ToolOptions = {},
+): Promise<void> {
+  const result = await runTool(command, { ...options, input: lines(commands) })
   if (result.code === 0) return
   const failed = /Command failed -:(\d+)/.exec(result.stderr)?.[1]
   const reason = result.stderr.trim().split('\n')[0] || lastErrorLine(result)
   throw new LabError(`${command.join(' ').split('\n')[0]}: ${commands[Number(failed) - 1] ?? 'batch'}: ${reason}`)
-}
-
-function lines(commands: readonly string[]): string {
-  return commands.map((command) => `${command}\n`).join('')
 }
 
 async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {

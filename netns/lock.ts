@@ -1,94 +1,160 @@
-import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { linkSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { clearLeftovers } from './lab.ts'
-import { checkLabName } from './plan.ts'
+import { clearLab, removeFiles } from './clear-lab.ts'
+import {
+  isUp,
+  LabBusyError,
+  type LockRecord,
+  liveOwner,
+  lockFile,
+  parseRecord,
+  readRecord,
+  type StandingLab,
+} from './lock-record.ts'
 import { identify, isAlive, kill, type ProcessIdentity } from './processes.ts'
-import { ensureStateDir } from './state-dir.ts'
 
-/** Who holds a lab. The janitor clears up after an owner that died. */
-export type LockRecord = { readonly owner: ProcessIdentity; readonly janitor?: ProcessIdentity }
-
-/** A lab that another live process runs. */
-export class LabBusyError extends Error {
-  override readonly name = 'LabBusyError'
-  readonly pid: number
-  constructor(lab: string, pid: number) {
-    super(`lab ${lab} is in use by process ${pid}; end it first, or give this run another --lab name`)
-    this.pid = pid
-  }
-}
-
-/** A lab that is ours until `release` or our death. */
+/** A lab that is ours until `release`, `leave` or our death. */
 export type LabLock = {
   readonly lab: string
   readonly file: string
   readonly owner: ProcessIdentity
-  /** Notes the janitor, so that a later run waits for it. */
-  noteJanitor(janitor: ProcessIdentity): void
+  /** The standing lab that was found, up or in part: only for who asked to take it. */
+  readonly standing: StandingLab | undefined
+  /** Notes the janitor, so that a later run waits for it, and the loopback addresses that the lab uses. */
+  noteJanitor(janitor: ProcessIdentity, loopbackNetwork?: string): void
+  /** Gives the lab up and lets it stand. */
+  leave(standing: StandingLab): void
   /** Gives the lab up; a second call does nothing. */
   release(): void
 }
 
 /** How long a new run waits for a dead run's janitor before it takes over, ms. */
 const JANITOR_WAIT_MS = 10_000
-const ATTEMPTS = 20
-
-export function lockFile(lab: string): string {
-  checkLabName(lab)
-  return join(ensureStateDir(), `${lab}.lock`)
-}
+/** How long a command waits for another one that works on the same standing lab, ms. */
+const COMMAND_WAIT_MS = 10_000
+const POLL_MS = 20
 
 /** The live holder of a lab, or undefined if nobody runs it. */
 export function labHolder(lab: string): ProcessIdentity | undefined {
-  const owner = parse(readText(lockFile(lab)))?.owner
-  return owner !== undefined && isAlive(owner) ? owner : undefined
+  return liveOwner(readRecord(lab))
 }
 
 /**
- * Takes the lab: makes its lock file, or takes over one whose process is gone, clearing what it left behind.
- * @throws LabBusyError if a live process holds it. PlanError for a bad name.
+ * Takes the lab: makes its lock file, or takes over one whose process is gone, clearing what it left behind. A standing lab
+ * is refused, or taken with its network as it is.
+ * @throws LabBusyError if a live process holds it, or it stands and is not to be taken. PlanError for a bad name.
  */
-export async function acquireLab(lab: string): Promise<LabLock> {
+export async function acquireLab(lab: string, onStanding: 'refuse' | 'take' = 'refuse'): Promise<LabLock> {
   const file = lockFile(lab)
   const owner = identify(process.pid)
   if (owner === undefined) throw new Error('/proc does not show this process')
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    if (publish(file, { owner })) {
-      await clearLeftovers(lab)
-      return lockOf(lab, file, owner)
+  const deadlineMs = performance.now() + COMMAND_WAIT_MS
+  for (;;) {
+    const found = await withClaim(file, owner, () => tryToTake(lab, owner, onStanding))
+    switch (found.kind) {
+      case 'taken': {
+        const isTaken = found.standing !== undefined && onStanding === 'take'
+        if (!isTaken) await clearLab(lab, found.standing)
+        write(file, { owner, ...(isTaken && { standing: found.standing }) })
+        return lockOf(lab, file, owner, isTaken ? found.standing : undefined)
+      }
+      case 'clearing':
+        await waitForJanitor(found.janitor)
+        break
+      case 'owned':
+        if (!found.isCommand || onStanding === 'refuse' || performance.now() > deadlineMs) throw busy(lab, found.pid)
+        await sleep(POLL_MS)
     }
-    const text = readText(file)
-    const record = parse(text)
-    if (record !== undefined && isAlive(record.owner)) throw new LabBusyError(lab, record.owner.pid)
-    if (record?.janitor !== undefined) await waitForJanitor(record.janitor)
-    if (text !== undefined) removeStale(file, text)
   }
-  throw new Error(`${file}: too many processes want this lab at once`)
 }
 
-function lockOf(lab: string, file: string, owner: ProcessIdentity): LabLock {
+type Found =
+  | { readonly kind: 'taken'; readonly standing: StandingLab | undefined }
+  | { readonly kind: 'clearing'; readonly janitor: ProcessIdentity }
+  | { readonly kind: 'owned'; readonly pid: number; readonly isCommand: boolean }
+
+function tryToTake(lab: string, owner: ProcessIdentity, onStanding: 'refuse' | 'take'): Found {
+  const record = readRecord(lab)
+  const other = liveOwner(record)
+  const standing = record?.standing
+  if (other !== undefined) return { kind: 'owned', pid: other.pid, isCommand: standing !== undefined }
+  if (record?.janitor !== undefined && isAlive(record.janitor)) return { kind: 'clearing', janitor: record.janitor }
+  if (standing !== undefined && onStanding === 'refuse' && isUp(standing)) {
+    const advice = `take it down first (q104 down ${lab}), or give this run another --lab name`
+    throw new LabBusyError(`lab ${lab} is up and kept (q104 up); ${advice}`)
+  }
+  removeDrafts(lab)
+  // A standing lab stays on record until nothing of it is left.
+  write(lockFile(lab), { owner, ...(standing && { standing }) })
+  return { kind: 'taken', standing }
+}
+
+function busy(lab: string, pid: number): LabBusyError {
+  const message = `lab ${lab} is in use by process ${pid}; end it first, or give this run another --lab name`
+  return new LabBusyError(message, pid)
+}
+
+function lockOf(lab: string, file: string, owner: ProcessIdentity, standing: StandingLab | undefined): LabLock {
   let held = true
   return {
     lab,
     file,
     owner,
-    noteJanitor: (janitor) => {
-      const draft = `${file}.${process.pid}`
-      writeFileSync(draft, JSON.stringify({ owner, janitor }), { mode: 0o600 })
-      renameSync(draft, file)
+    standing,
+    noteJanitor: (janitor, loopbackNetwork) =>
+      write(file, { owner, janitor, ...(loopbackNetwork !== undefined && { loopbackNetwork }) }),
+    leave: (left) => {
+      write(file, { standing: left })
+      held = false
     },
     release: () => {
-      if (held && parse(readText(file))?.owner.pid === owner.pid) unlinkSync(file)
+      if (held && readRecord(lab)?.owner?.pid === owner.pid) {
+        removeFiles(lab)
+        unlinkSync(file)
+      }
       held = false
     },
   }
 }
 
-/** Makes the lock file with its content in one step; false if there is one already. */
-function publish(file: string, record: LockRecord): boolean {
+/** Removes what processes that were killed while they wrote have left beside the lock file. */
+function removeDrafts(lab: string): void {
+  const file = lockFile(lab)
+  for (const name of readdirSync(dirname(file))) {
+    const pid = /^\.(?:claim\.)?(\d+)(?:\.stale)?$/.exec(name.slice(`${lab}.lock`.length))?.[1]
+    if (!name.startsWith(`${lab}.lock`) || pid === undefined || identify(Number(pid)) !== undefined) continue
+    rmSync(join(dirname(file), name), { force: true })
+  }
+}
+
+/** Replaces the file in one step. */
+function write(file: string, record: LockRecord): void {
   const draft = `${file}.${process.pid}`
   writeFileSync(draft, JSON.stringify(record), { mode: 0o600 })
+  renameSync(draft, file)
+}
+
+/** Does something to a lock file while nobody else who asks for it first may. */
+async function withClaim<T>(file: string, owner: ProcessIdentity, action: () => T): Promise<T> {
+  const claim = `${file}.claim`
+  while (!publish(claim, owner)) {
+    const text = readText(claim)
+    const claimant = parseRecord(text ?? '').owner
+    if (text !== undefined && (claimant === undefined || !isAlive(claimant))) removeStale(claim, text)
+    await sleep(POLL_MS)
+  }
+  try {
+    return action()
+  } finally {
+    unlinkSync(claim)
+  }
+}
+
+/** Makes a file with its content in one step; false if there is one already. */
+function publish(file: string, owner: ProcessIdentity): boolean {
+  const draft = `${file}.${process.pid}`
+  writeFileSync(draft, JSON.stringify({ owner }), { mode: 0o600 })
   try {
     linkSync(draft, file)
     return true
@@ -100,7 +166,7 @@ function publish(file: string, record: LockRecord): boolean {
   }
 }
 
-/** Moves a stale lock away; puts it back if another run has replaced it since we read `text`. */
+/** Moves a dead process's file away; puts it back if another process has replaced it since we read `text`. */
 function removeStale(file: string, text: string): void {
   const aside = `${file}.${process.pid}.stale`
   try {
@@ -123,24 +189,8 @@ async function waitForJanitor(janitor: ProcessIdentity): Promise<void> {
   const deadline = performance.now() + JANITOR_WAIT_MS
   while (isAlive(janitor)) {
     if (performance.now() > deadline) kill(janitor.pid)
-    await sleep(20)
+    await sleep(POLL_MS)
   }
-}
-
-function parse(text: string | undefined): LockRecord | undefined {
-  if (text === undefined) return undefined
-  try {
-    const { owner, janitor } = Object(JSON.parse(text))
-    if (!isIdentity(owner)) return undefined
-    return isIdentity(janitor) ? { owner, janitor } : { owner }
-  } catch {
-    return undefined
-  }
-}
-
-function isIdentity(value: unknown): value is ProcessIdentity {
-  const { pid, startTicks } = Object(value)
-  return Number.isSafeInteger(pid) && pid > 0 && Number.isSafeInteger(startTicks)
 }
 
 function readText(file: string): string | undefined {

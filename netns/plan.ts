@@ -2,12 +2,17 @@
  * The lab's network as names and addresses. Pure: the same topology always gives the same plan.
  *
  * Operational plane: one /30 a link, nothing on it but Q3P. Management plane: one /16, every node and the hub on it.
+ * In loopback isolation both planes share a /18 of 127.64.0.0/10 that follows from the lab's name.
  */
+import { type Route, routesOf } from './routes.ts'
 
 /** How the nodes of a lab are kept apart: namespaces as root, the same inside a user namespace, or addresses alone. */
 export type Isolation = 'netns' | 'userns' | 'loopback'
 
-/** Topology of a lab. `number` is a node's number (1..65533), `link` a link's (0..32767), each unique. */
+/**
+ * Topology of a lab: any graph, links side by side included. `number` is a node's number (1..65533), `link` a link's
+ * (0..32767), each unique; in loopback isolation 1..8189 and 0..2047.
+ */
 export type LabNet = {
   readonly lab: string
   readonly nodes: readonly { readonly id: string; readonly number: number }[]
@@ -45,6 +50,18 @@ export type LabPlan = {
   readonly hub: { readonly namespace: string | undefined; readonly managementAddress: string }
   readonly nodes: readonly NodePlan[]
   readonly links: readonly LinkPlan[]
+  /** The lab's part of 127.0.0.0/8, in loopback isolation: no other lab may use it meanwhile. */
+  readonly loopbackNetwork: string | undefined
+  /** Static routes between nodes that are not neighbours; empty unless asked for. */
+  readonly routes: readonly Route[]
+}
+
+export type PlanOptions = {
+  /**
+   * Every node reaches every link's addresses over the operational plane, its relays forwarding. Default: none does, and
+   * a datagram reaches the neighbour only, as trusted relays want it.
+   */
+  readonly routed?: boolean
 }
 
 /** The topology cannot be laid out; the message says which name or number is at fault. */
@@ -62,14 +79,31 @@ const LAB_NAME = /^[a-z0-9-]{1,20}$/
 const NODE_ID = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/
 const INTERFACE_NAME_CHARS = 15
 const RESERVED_INTERFACES = ['lo', 'all', 'default', MANAGEMENT_INTERFACE]
-const HUB = 'hub'
-const HUB_HOST = 0xfffe
-const MAX_LINK = 0x7fff
+export const HUB = 'hub'
 
-/** First address of each plane, by isolation, as a 32-bit number. */
-const NETWORKS = {
-  namespaces: { links: ipv4(10, 64), management: ipv4(10, 200) },
-  loopback: { links: ipv4(127, 64), management: ipv4(127, 104) },
+/** Where a lab's addresses lie, as 32-bit numbers; the hub has the last address of the management plane. */
+type AddressSpace = {
+  readonly links: number
+  readonly management: number
+  readonly hubHost: number
+  readonly maxLink: number
+}
+
+const NAMESPACES: AddressSpace = {
+  links: ipv4(10, 64),
+  management: ipv4(10, 200),
+  hubHost: 0xfffe,
+  maxLink: 0x7fff,
+}
+/** Loopback labs: 256 networks of this width in 127.64.0.0/10, the lower half for links. */
+const LOOPBACK_PREFIX_BITS = 18
+const LOOPBACK_SIZE = 2 ** (32 - LOOPBACK_PREFIX_BITS)
+const LOOPBACK_LABS = 256
+
+function loopbackSpace(lab: string): AddressSpace {
+  const first = ipv4(127, 64) + LOOPBACK_SIZE * (fnv1a(lab) % LOOPBACK_LABS)
+  const half = LOOPBACK_SIZE / 2
+  return { links: first, management: first + half, hubHost: half - 2, maxLink: half / 4 - 1 }
 }
 
 /** @throws PlanError unless `lab` is 1 to 20 characters of a-z, 0-9 and `-`. */
@@ -96,35 +130,39 @@ export function labOfNamespace(namespace: string): string | undefined {
  * Lays out a lab.
  * @throws PlanError for a bad or repeated name or number, or a link whose end is no node.
  */
-export function planLab(net: LabNet, isolation: Isolation): LabPlan {
+export function planLab(net: LabNet, isolation: Isolation, { routed = false }: PlanOptions = {}): LabPlan {
   checkLabName(net.lab)
-  checkNodes(net)
-  checkLinks(net)
   const separate = isolation !== 'loopback'
-  const networks = separate ? NETWORKS.namespaces : NETWORKS.loopback
+  const space = separate ? NAMESPACES : loopbackSpace(net.lab)
+  checkNodes(net, space)
+  checkLinks(net, space)
+  if (routed && !separate) throw new PlanError('routes need network namespaces; loopback isolation has none')
   const nameOf = (id: string): string | undefined => (separate ? namespaceName(net.lab, id) : undefined)
   const interfaces = new Map(net.nodes.map((node) => [node.id, interfaceNames(net, node.id)]))
   const end = (link: number, node: string, side: 1 | 2): LinkEnd => ({
     node,
     interface: separate ? (interfaces.get(node)?.get(link) ?? '') : 'lo',
-    address: dotted(networks.links + 4 * link + side),
+    address: dotted(space.links + 4 * link + side),
     mac: `02:68:${hexOctet(link >> 8)}:${hexOctet(link)}:00:${hexOctet(side)}`,
   })
+  const links = net.links.map(({ link, ends: [first, second] }) => ({
+    link,
+    name: `${first}-${second}`,
+    ends: [end(link, first, 1), end(link, second, 2)] as const,
+  }))
   return {
     lab: net.lab,
     isolation,
-    hub: { namespace: nameOf(HUB), managementAddress: dotted(networks.management + HUB_HOST) },
+    hub: { namespace: nameOf(HUB), managementAddress: dotted(space.management + space.hubHost) },
     nodes: net.nodes.map(({ id, number }) => ({
       id,
       number,
       namespace: nameOf(id),
-      managementAddress: dotted(networks.management + number),
+      managementAddress: dotted(space.management + number),
     })),
-    links: net.links.map(({ link, ends: [first, second] }) => ({
-      link,
-      name: `${first}-${second}`,
-      ends: [end(link, first, 1), end(link, second, 2)],
-    })),
+    links,
+    loopbackNetwork: separate ? undefined : `${dotted(space.links)}/${LOOPBACK_PREFIX_BITS}`,
+    routes: routed ? routesOf(links, LINK_PREFIX_BITS) : [],
   }
 }
 
@@ -160,15 +198,15 @@ function shortened(peer: string, link: number, taken: ReadonlySet<string>): stri
   throw new PlanError(`no free interface name of ${INTERFACE_NAME_CHARS} characters towards ${peer}`)
 }
 
-function checkNodes(net: LabNet): void {
+function checkNodes(net: LabNet, { hubHost }: AddressSpace): void {
   const numbers = new Set<number>()
   const namespaces = new Set([namespaceName(net.lab, HUB)])
   for (const { id, number } of net.nodes) {
     if (!NODE_ID.test(id)) {
       throw new PlanError(`node id ${JSON.stringify(id)}: a letter or digit, then up to 62 letters, digits, _ . -`)
     }
-    if (!Number.isInteger(number) || number < 1 || number >= HUB_HOST) {
-      throw new PlanError(`node ${id}: number ${number} is not in 1..${HUB_HOST - 1}`)
+    if (!Number.isInteger(number) || number < 1 || number >= hubHost) {
+      throw new PlanError(`node ${id}: number ${number} is not in 1..${hubHost - 1}`)
     }
     if (numbers.has(number)) throw new PlanError(`node ${id}: number ${number} is used twice`)
     const namespace = namespaceName(net.lab, id)
@@ -178,12 +216,12 @@ function checkNodes(net: LabNet): void {
   }
 }
 
-function checkLinks(net: LabNet): void {
+function checkLinks(net: LabNet, { maxLink }: AddressSpace): void {
   const ids = new Set(net.nodes.map(({ id }) => id))
   const numbers = new Set<number>()
   for (const { link, ends } of net.links) {
-    if (!Number.isInteger(link) || link < 0 || link > MAX_LINK) {
-      throw new PlanError(`link ${link} between ${ends.join(' and ')}: number not in 0..${MAX_LINK}`)
+    if (!Number.isInteger(link) || link < 0 || link > maxLink) {
+      throw new PlanError(`link ${link} between ${ends.join(' and ')}: number not in 0..${maxLink}`)
     }
     if (numbers.has(link)) throw new PlanError(`link ${link}: number used twice`)
     if (ends[0] === ends[1]) throw new PlanError(`link ${link} joins ${ends[0]} to itself`)
@@ -199,6 +237,13 @@ function ipv4(a: number, b: number): number {
 
 function dotted(address: number): string {
   return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.')
+}
+
+/** FNV-1a, 32 bits. */
+function fnv1a(text: string): number {
+  let hash = 0x811c9dc5
+  for (const octet of Buffer.from(text)) hash = Math.imul(hash ^ octet, 0x01000193)
+  return hash >>> 0
 }
 
 function hexOctet(value: number): string {

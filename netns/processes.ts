@@ -29,22 +29,52 @@ export function kill(pid: number): void {
   }
 }
 
+/** Folder of the network namespaces that `ip netns` knows. */
+export const NETNS_DIR = '/run/netns'
+
 /** Pids of the processes in any of these network namespaces, in one walk through /proc. Never those of our own. */
-export function pidsInNamespaces(namespaces: readonly string[]): number[] {
-  const own = fileIdentity('/proc/self/ns/net')
-  const wanted = new Set(namespaces.map((name) => fileIdentity(`/run/netns/${name}`)))
-  wanted.delete(own)
-  wanted.delete(undefined)
-  if (wanted.size === 0) return []
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && wanted.has(fileIdentity(`/proc/${name}/ns/net`)))
-    .map(Number)
+export function pidsInNamespaces(namespaces: readonly string[], netnsDir = NETNS_DIR): number[] {
+  return [...pidsByNamespace(namespaces, netnsDir).values()].flat()
+}
+
+/** The same by namespace; one without processes is left out. */
+export function pidsByNamespace(namespaces: readonly string[], netnsDir = NETNS_DIR): Map<string, number[]> {
+  const nameOf = new Map(namespaces.map((name) => [fileIdentity(`${netnsDir}/${name}`), name]))
+  nameOf.delete(fileIdentity('/proc/self/ns/net'))
+  nameOf.delete(undefined)
+  const pids = new Map<string, number[]>()
+  if (nameOf.size === 0) return pids
+  for (const pid of allPids()) {
+    const name = nameOf.get(fileIdentity(`/proc/${pid}/ns/net`))
+    if (name !== undefined) pids.set(name, [...(pids.get(name) ?? []), pid])
+  }
+  return pids
+}
+
+/** Pids of the processes, but our own, that were started with this variable in their environment. */
+export function pidsWithEnv(name: string, value: string): number[] {
+  return allPids().filter((pid) => pid !== process.pid && environmentOf(pid).includes(`${name}=${value}`))
 }
 
 /** Names of all network namespaces that `ip netns` knows. */
-export function namespaceNames(): string[] {
+export function namespaceNames(netnsDir = NETNS_DIR): string[] {
   try {
-    return readdirSync('/run/netns')
+    return readdirSync(netnsDir)
+  } catch {
+    return []
+  }
+}
+
+function allPids(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+}
+
+/** Empty for a process that has ended or is another user's. */
+function environmentOf(pid: number): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
   } catch {
     return []
   }

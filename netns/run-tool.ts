@@ -10,14 +10,21 @@ export function toolEnv(): NodeJS.ProcessEnv {
   return { ...process.env, PATH: `${process.env['PATH'] ?? '/usr/bin:/bin'}:/usr/sbin:/sbin`, LC_ALL: 'C' }
 }
 
+export type ToolOptions = {
+  readonly input?: string
+  readonly timeoutMs?: number
+  /** Added to our own environment. */
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** Runs one system tool to its end, killing it after `timeoutMs`. Never rejects: what went wrong is in the result. */
 export function runTool(
   command: readonly string[],
-  { input = '', timeoutMs = 20_000 }: { readonly input?: string; readonly timeoutMs?: number } = {},
+  { input = '', timeoutMs = 20_000, env = {} }: ToolOptions = {},
 ): Promise<ToolResult> {
   const [file = '', ...args] = command
   return new Promise((resolve) => {
-    const child = spawn(file, args, { env: toolEnv(), timeout: timeoutMs, killSignal: 'SIGKILL' })
+    const child = spawn(file, args, { env: { ...toolEnv(), ...env }, timeout: timeoutMs, killSignal: 'SIGKILL' })
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -40,4 +47,9 @@ export function runTool(
 /** Last line that the tool wrote to standard error, for a one-line reason. */
 export function lastErrorLine({ stderr, code }: ToolResult): string {
   return stderr.trim().split('\n').at(-1)?.trim() || `exit code ${code}`
+}
+
+/** Commands as the input of a tool that reads one a line. */
+export function lines(commands: readonly string[]): string {
+  return commands.map((command) => `${command}\n`).join('')
 }

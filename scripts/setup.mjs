@@ -35,6 +35,7 @@ export const TEST_TOOLS = {
   'python3-scapy': 'python3-scapy',
   prometheus: 'prometheus',
   influxd: 'influxdb',
+  'linux.uml': 'user-mode-linux',
 }
 /** What is no command on PATH: how to see whether it is there. */
 const PROBES = { 'python3-scapy': ['/usr/bin/python3', ['-c', 'import scapy']] }

@@ -35,11 +35,16 @@ tap.stdout.on('data', (chunk) => {
 })
 
 let failing = 0
+const skipped = []
 function report(line) {
   const point = /^( *)(ok|not ok) \d+ - (.*)$/.exec(line)
   if (point) {
     const [, indent, verdict, title] = point
     const passed = verdict === 'ok'
+    if (indent.length === 4 && / # SKIP\b/i.test(title)) {
+      skipped.push(title)
+      return
+    }
     if (indent.length === 4 || (indent.length === 0 && !passed))
       counts[passed ? 'passed' : 'failed'] += indent.length === 4 ? 1 : 0
     if (indent.length === 0)
@@ -58,6 +63,7 @@ function report(line) {
 
 tap.on('close', (code) => {
   if (code !== 0 && counts.failed === 0) counts.failed = 1
+  for (const title of skipped) console.log(`SKIPPED: ${title}`)
   console.log(`${counts.passed} passed, ${counts.failed} failed`)
   process.exitCode = counts.failed === 0 ? 0 : 1
 })

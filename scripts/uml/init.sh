@@ -1,6 +1,7 @@
 #!/bin/sh
 # Process 1 of the user-mode Linux that run.sh starts: what a lab needs of a system, then the command, then the end.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+: >"$q104_dir/booted"
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 for dir in /run /dev/shm; do

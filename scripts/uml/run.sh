@@ -8,7 +8,7 @@
 # UML_REALTIME=1 gives it the last processor before all others (root, two processors): its clock goes on while it waits for
 # one, and every system call in it is a switch between two processes out here.
 #
-# Exit code 127: there is no user-mode Linux here; 126: it did not come up.
+# Exit code 127: there is no user-mode Linux here; 126: it did not boot; 125: it ended before the command did.
 kernel=$(command -v linux.uml) || {
   echo 'run.sh: linux.uml not found; get it: apt-get install user-mode-linux' >&2
   exit 127
@@ -42,6 +42,12 @@ setpriv --pdeathsig KILL $scheduled "$kernel" "mem=${UML_MEM:-768M}" root=/dev/r
   "init=$here/init.sh" "q104_dir=$dir" "q104_modules=$modules" \
   con=null con1=null,fd:3 con2=null,fd:4 </dev/null >"$dir/kernel" 2>&1
 [ -s "$dir/code" ] && exit "$(cat "$dir/code")"
-echo 'run.sh: user-mode Linux did not come up:' >&2
+if [ -e "$dir/booted" ]; then
+  echo 'run.sh: user-mode Linux ended before the command did:' >&2
+  code=125
+else
+  echo 'run.sh: user-mode Linux did not boot:' >&2
+  code=126
+fi
 tail -5 "$dir/kernel" >&2
-exit 126
+exit $code

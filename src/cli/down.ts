@@ -1,23 +1,23 @@
-import { checkLabName, clearLeftovers, labHolder } from '../../netns/index.ts'
+import { takeDown } from '../../netns/index.ts'
 import { CliError } from './errors.ts'
 import type { Command } from './main.ts'
+import { asBadInput } from './netlab/labs.ts'
 import { onePositional, parseOptions } from './options.ts'
 
 export const command: Command = {
-  summary: 'clear what a killed lab left behind',
+  summary: 'end a lab that is up, or clear what a killed one left behind',
   help: `
 usage: q104 down LAB
 
-Ends processes and deletes network namespaces that a lab of this name left behind. A lab that is running is left alone.
+Ends the processes of a lab that q104 up made, or that a killed run left behind, and deletes its namespaces. A lab that
+q104 run is running is left alone. A lab that is not there is no error.
 
-Example: ./q104 down ieee39`,
+Example: ./q104 down tiny`,
   async run(args) {
     const { positionals } = parseOptions(args, {})
     const lab = onePositional(positionals, 'LAB')
-    checkLabName(lab)
-    const holder = labHolder(lab)
-    if (holder !== undefined) throw new CliError(`lab ${lab} is running (process ${holder.pid}); end it first`)
-    const { namespaces, killedPids } = await clearLeftovers(lab)
+    if (process.env['Q104_LAB'] === lab) throw new CliError(`this is a process of lab ${lab}: leave it first`)
+    const { namespaces, killedPids } = await asBadInput(() => takeDown(lab))
     process.stdout.write(`lab ${lab}: ${namespaces.length} namespaces and ${killedPids.length} processes cleared\n`)
     return 0
   },

@@ -12,15 +12,21 @@ const COMMANDS: ReadonlyMap<string, () => Promise<{ readonly command: Command }>
   ['run', () => import('./run.ts')],
   ['validate', () => import('./validate.ts')],
   ['schema', () => import('./schema.ts')],
+  ['up', () => import('./up.ts')],
+  ['status', () => import('./status.ts')],
+  ['exec', () => import('./exec.ts')],
+  ['link', () => import('./link.ts')],
+  ['train', () => import('./train.ts')],
   ['down', () => import('./down.ts')],
   ['audit', () => import('./audit.ts')],
-  ['decode', () => import('./decode.ts')],
   ['doctor', () => import('./doctor.ts')],
   ['keyserver', () => import('./keyserver.ts')],
   ['kme', () => import('./kme.ts')],
   ['gateway', () => import('./gateway.ts')],
   ['client', () => import('./client.ts')],
   ['server', () => import('./server.ts')],
+  ['decode', () => import('./decode.ts')],
+  ['capture', () => import('./capture.ts')],
 ])
 
 async function overview(): Promise<string> {

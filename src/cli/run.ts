@@ -1,5 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   detectIsolation,
@@ -8,6 +6,7 @@ import {
   LabBusyError,
   PlanError,
   reexecInUserns,
+  StateDirError,
 } from '../../netns/index.ts'
 import { planOf } from '../experiment/index.ts'
 import { AlertSetupError, InfluxAddressError, influxTarget, receiversOf } from '../observe/index.ts'
@@ -33,7 +32,7 @@ const OPTIONS = {
 } as const
 
 /** What the lab's network refuses because of what was asked for. */
-const BAD_INPUT = [IsolationError, LabBusyError, PlanError]
+const BAD_INPUT = [IsolationError, LabBusyError, PlanError, StateDirError]
 const ISOLATIONS = ['netns', 'userns', 'loopback'] as const
 
 export const command: Command = {
@@ -77,7 +76,6 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
     const lab = values.lab ?? labNameOf(scenario.name)
     const watchers = watchersOf(values.metrics, values.influx)
     const plan = planOf(scenario, { epoch: Date.now() })
-    const tempDir = await mkdtemp(join(tmpdir(), 'q104-'))
     try {
       const detected = await detectIsolation(asked)
       if (detected.isolation === 'userns' && !insideUserns()) return await reexecInUserns(process.argv.slice(1))
@@ -89,7 +87,6 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
         lab,
         detected,
         out,
-        tempDir,
         terminal,
         json: values.json,
         restart: values.restart,
@@ -99,8 +96,6 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
       if (BAD_INPUT.some((kind) => error instanceof kind))
         throw new CliError(String(error instanceof Error && error.message))
       throw error
-    } finally {
-      await rm(tempDir, { recursive: true, force: true })
     }
   },
 }

@@ -13,6 +13,8 @@ export type MetricsContext = {
   readonly version: string
   /** Length of the run without the time in which what was under way could finish; levels of the stock count until then. */
   readonly durationS?: number
+  /** Tasks issued before, and key generated and used before, do not count; default 0. */
+  readonly warmupS?: number
   readonly impairment: 'netem' | 'transport' | 'virtual'
   readonly isolation: 'netns' | 'userns' | 'loopback' | 'virtual'
   /** Channels that draw on the pool; default all. */
@@ -40,6 +42,8 @@ export type ClassMetrics = {
 export type KeyMetrics = PoolTotals & {
   /** Change of the stock (pool and reserved) over the run, bits. */
   readonly stockChangeBits: number
+  /** Discarded after the warm-up because the stock was full, bits. */
+  readonly overflowBits: number
   readonly minPoolBits: number
   readonly maxPoolBits: number
   /** Seconds at each level of the stock. */
@@ -83,7 +87,8 @@ export type Metrics = ClassMetrics & {
 /** Metrics of a run. `records` may come in any order, as files of several processes do. */
 export function metricsOf(records: readonly LabRecord[], context: MetricsContext): Metrics {
   const named = byName(records)
-  const tasks = tasksOf(records)
+  const warmupMs = (context.warmupS ?? 0) * 1000
+  const tasks = tasksOf(records).filter(({ issuedMs }) => issuedMs >= warmupMs)
   const classes = [...new Set(tasks.map(({ taskClass }) => taskClass))].sort()
   const books = reconcileBooks(records, context.isPoolChannel)
   const keys = keysOf(named, context)
@@ -176,14 +181,20 @@ const NOTHING: LabEvent = { name: '' }
 
 function keysOf(
   named: Named,
-  { initialBits = 0, durationS }: MetricsContext,
+  { initialBits = 0, durationS, warmupS = 0 }: MetricsContext,
 ): { readonly metrics: KeyMetrics; readonly ratio: number | null } | undefined {
   const all = named.get('pool') ?? []
   const last = poolTotals(all.at(-1))
   if (last === undefined) return undefined
+  const startMs = warmupS * 1000
+  // Of a run with a warm-up only what came after it counts; otherwise what was there at the start is taken off.
+  const before = warmupS > 0 ? poolTotals(all.findLast(({ tMs }) => tMs <= startMs)) : undefined
+  const stockBefore = before === undefined ? initialBits : before.poolBits + before.reservedBits
   const endMs = durationS === undefined ? Number.POSITIVE_INFINITY : durationS * 1000
   // Before it was given its first key the pool is not low but not there yet.
-  const pool = all.filter((record) => record.tMs <= endMs && (numberOf(record, 'generatedBits') ?? 0) > 0)
+  const pool = all.filter(
+    (record) => record.tMs >= startMs && record.tMs <= endMs && (numberOf(record, 'generatedBits') ?? 0) > 0,
+  )
   const stock = pool.map((record) => numberOf(record, 'poolBits') ?? 0)
   const levelS: Record<string, number> = {}
   for (const [index, record] of pool.entries()) {
@@ -191,17 +202,19 @@ function keysOf(
     const untilMs = pool[index + 1]?.tMs ?? Math.max(record.tMs, Math.min(endMs, all.at(-1)?.tMs ?? 0))
     levelS[level] = (levelS[level] ?? 0) + (untilMs - record.tMs) / 1000
   }
-  const generatedBits = last.generatedBits - initialBits
+  const generatedBits = last.generatedBits - (before?.generatedBits ?? initialBits)
+  const usedBits = last.usedBits - (before?.usedBits ?? 0)
   return {
     metrics: {
       ...last,
-      stockChangeBits: last.poolBits + last.reservedBits - initialBits,
+      stockChangeBits: last.poolBits + last.reservedBits - stockBefore,
+      overflowBits: last.discardedBits - (before?.discardedBits ?? 0),
       minPoolBits: stock.reduce((least, bits) => Math.min(least, bits), Number.POSITIVE_INFINITY),
       maxPoolBits: stock.reduce((most, bits) => Math.max(most, bits), 0),
       levelS,
       breaks: breaksOf(named),
     },
-    ratio: generatedBits > 0 ? last.usedBits / generatedBits : null,
+    ratio: generatedBits > 0 ? usedBits / generatedBits : null,
   }
 }
 

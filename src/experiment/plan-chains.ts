@@ -12,18 +12,59 @@ type TaskType = ScenarioChain['taskType']
 const PRIORITY: Readonly<Record<TaskType, number>> = { shedding: 0, agc: 1, setpoint: 2 }
 /** C_SC_NA_1 and C_SE_NC_1 with all headers. */
 const APDU_BYTES: Readonly<Record<TaskType, number>> = { shedding: 16, agc: 20, setpoint: 20 }
+/** Reports go after every command. */
+const REPORT_PRIORITY = { telemetry: 3, pmu: 4 } as const
+/** M_ME_TF_1: APCI and ASDU header, and one value with its address, quality and time tag. */
+const BLOCK_HEADER_BYTES = 12
+const VALUE_BYTES = 15
 /** A command, its confirmation and its termination. */
 const MESSAGES_A_COMMAND = 3
 
-export type PlannedChain = MasterChain & { readonly taskType: TaskType; readonly bus: number }
+export type PlannedChain = MasterChain & { readonly taskType: TaskType | 'report'; readonly bus: number }
 
 /** The common address of every RTU. */
 export function casOf(scenario: Scenario): ReadonlyMap<string, number> {
   return new Map(scenario.topology.nodes.rtus.map(({ id, ca }, index) => [id, ca ?? index + 1]))
 }
 
-/** All chains, with the point each one's commands go to. */
+/** All chains: those of commands, with the point each one's commands go to, and those of reports. */
 export function chainsOf(scenario: Scenario, ways: Ways): readonly PlannedChain[] {
+  return [...commandChains(scenario, ways), ...(scenario.tasks.telemetry.planned ? reportChains(scenario, ways) : [])]
+}
+
+/** Chains of what stations report by themselves: one for each PMU, and one for the telemetry behind each first gateway. */
+function reportChains(scenario: Scenario, ways: Ways): readonly PlannedChain[] {
+  const cas = casOf(scenario)
+  const { master, ieds } = scenario.topology.nodes
+  const { pmu, telemetry } = scenario.tasks
+  const groups = new Map<string, { readonly ied: ScenarioIed; readonly cas: Set<number> }>()
+  for (const ied of ieds) {
+    const [path] = ways.paths(master.id, ied.rtu, ied.id)
+    if (path === undefined) continue
+    const id = ied.kind === 'pmu' ? `pmu-${ied.id}` : `telemetry-${path[1]}`
+    const group = groups.get(id) ?? { ied, cas: new Set() }
+    groups.set(id, group)
+    group.cas.add(cas.get(ied.rtu) ?? 0)
+  }
+  return [...groups].map(([id, group]) => {
+    const { ied } = group
+    const isPmu = ied.kind === 'pmu'
+    const made = chain({
+      id,
+      taskType: isPmu ? 'pmu' : 'telemetry',
+      priority: isPmu ? REPORT_PRIORITY.pmu : REPORT_PRIORITY.telemetry,
+      requiredSuite: isPmu ? pmu.suite : telemetry.suite,
+      allowedSuites: ['otp', 'aes'],
+      paths: ways.paths(master.id, ied.rtu, ied.id),
+      deadlineMs: (isPmu ? pmu.deadlineS : telemetry.deadlineS) * 1000,
+      ratePerS: isPmu ? 1 / pmu.periodS : group.cas.size / telemetry.periodS,
+      apduBytes: isPmu ? BLOCK_HEADER_BYTES + pmu.objects * VALUE_BYTES : BLOCK_HEADER_BYTES + 2 * VALUE_BYTES,
+    })
+    return { chain: made, reports: [...group.cas], taskType: 'report' as const, bus: ied.bus }
+  })
+}
+
+function commandChains(scenario: Scenario, ways: Ways): readonly PlannedChain[] {
   const cas = casOf(scenario)
   const { master, ieds } = scenario.topology.nodes
   const entries = scenario.chains === 'auto' ? automatic(scenario, ways) : scenario.chains
@@ -55,8 +96,9 @@ function automatic(scenario: Scenario, ways: Ways): readonly ScenarioChain[] {
     const taskType = taskOf(scenario, ied)
     const [path, ...alternatives] = ways.paths(master.id, ied.rtu, ied.id)
     if (taskType === undefined || path === undefined) return []
+    const twice = ieds.some((other) => other !== ied && other.kind !== 'pmu' && other.bus === ied.bus)
     const entry = {
-      id: `${taskType}-${ied.bus}`,
+      id: `${taskType}-${twice ? ied.id : ied.bus}`,
       taskType,
       path: [...path],
       alternatives: alternatives.map((way) => [...way]),
@@ -67,6 +109,7 @@ function automatic(scenario: Scenario, ways: Ways): readonly ScenarioChain[] {
 
 /** What a chain to this IED is for; undefined if no task needs one. */
 function taskOf({ tasks, grid }: Scenario, ied: ScenarioIed): TaskType | undefined {
+  if (ied.kind === 'pmu') return undefined
   if (ied.kind === 'load') return 'shedding'
   if (tasks.agc.units.includes(ied.bus)) return 'agc'
   const { units } = tasks.setpoints

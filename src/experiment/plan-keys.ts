@@ -1,14 +1,18 @@
 /** The key server's part of a plan: the pool, the QKD links that fill it, and what happens to them. */
+import type { KeyQuota } from '../keypool/pure.ts'
 import type { Disturbance } from '../sim/index.ts'
+import type { Draft } from './plan-draft.ts'
 import type { PlanKeyServer, PlanLink } from './plan-types.ts'
 import type { Scenario } from './scenario-schema.ts'
 
 /** Key comes in slots of 4 bytes. */
 const SLOT_BITS = 32
 
+type Chains = Draft['chains']
+
 /** Options of key server and link models; the links with `keys: local` have no model. */
-export function keyServerOf(scenario: Scenario, links: readonly PlanLink[]): PlanKeyServer {
-  const { pool, thresholds, expiryS, linkModel, initialBits } = scenario.keys
+export function keyServerOf(scenario: Scenario, links: readonly PlanLink[], chains: Chains): PlanKeyServer {
+  const { pool, thresholds, expiryS, linkModel, initialBits, relayNodes } = scenario.keys
   const qkd = links.filter(({ keys }) => keys === 'pool')
   const wholeBits = Math.floor(initialBits ?? thresholds.capBits / 2)
   const { breakDurationS, ...model } = linkModel
@@ -21,6 +25,9 @@ export function keyServerOf(scenario: Scenario, links: readonly PlanLink[]): Pla
       safeBits: Math.floor(thresholds.safeBits),
       thBits: Math.floor(thresholds.thBits),
       expiryMs: expiryS * 1000,
+      reserve: reserveOf(scenario, links, chains),
+      ...(relayNodes !== undefined && { relayNodes }),
+      ...(pool === 'quota' && { quotas: quotasOf(scenario, links, chains) }),
     },
     qkdLinks: qkd.map(({ link, id, lengthKm, law }) => {
       const rateModel = byId.get(id)?.rateModel
@@ -36,6 +43,71 @@ export function keyServerOf(scenario: Scenario, links: readonly PlanLink[]): Pla
     }),
     initial: qkd.map(({ link }) => ({ link, bits: Math.floor(wholeBits / qkd.length / SLOT_BITS) * SLOT_BITS })),
   }
+}
+
+/** Priority of the most urgent chains; undefined when there are none. */
+export function topPriorityOf(chains: Chains): number | undefined {
+  return chains.length === 0 ? undefined : Math.min(...chains.map(({ chain }) => chain.priority))
+}
+
+/** The part of the cap that each reserve is, where the scenario does not say. */
+const RESERVE_RATIO = 1 / 32
+
+function reserveOf(
+  { keys }: Scenario,
+  links: readonly PlanLink[],
+  chains: Chains,
+): NonNullable<PlanKeyServer['pool']['reserve']> {
+  // A private stock is a reserve already.
+  const defaultBits = keys.pool === 'quota' ? 0 : Math.floor(keys.thresholds.capBits * RESERVE_RATIO)
+  const { authenticationBits = defaultBits, topChainBits = defaultBits } = keys.reserve
+  const top = topPriorityOf(chains)
+  const paths = chains.flatMap(({ chain }) => (chain.priority === top ? chain.paths : []))
+  const topLinks = links.filter((link) => paths.some((path) => isOn(link, path)))
+  return { authenticationBits, topChainBits, topChainChannels: channelsOf(topLinks) }
+}
+
+function quotasOf({ keys }: Scenario, links: readonly PlanLink[], chains: Chains): readonly KeyQuota[] {
+  const { quotas, thresholds } = keys
+  const named = quotas === 'auto' ? automaticQuotas(links, chains) : quotas
+  const allWeights = named.reduce((sum, { weight }) => sum + weight, 0)
+  const byId = new Map(links.map((link) => [link.id, link]))
+  const linksOf = (ids: readonly string[]): PlanLink[] => ids.flatMap((id) => byId.get(id) ?? [])
+  return named.map(({ id, links, from, weight, capBits = (thresholds.capBits * weight) / allWeights }) => ({
+    id,
+    channels: channelsOf(linksOf(links)),
+    ...(from !== undefined && { fromLinks: linksOf(from).map(({ link }) => link) }),
+    weight,
+    capBits: Math.max(SLOT_BITS, Math.floor(capBits)),
+  }))
+}
+
+type Quota = Exclude<Scenario['keys']['quotas'], 'auto'>[number]
+
+/** A link that no chain uses gets so much of what a chain gets. */
+const IDLE_WEIGHT = 0.25
+
+/** Every chain has the same part, which it spreads over the hops of its path that spend the pool's key. */
+function automaticQuotas(links: readonly PlanLink[], chains: Chains): readonly Quota[] {
+  const spending = links.filter(({ keys }) => keys !== 'local')
+  const weights = new Map(spending.map(({ link }) => [link, 0]))
+  for (const { chain } of chains) {
+    const [path = []] = chain.paths
+    const hops = spending.filter((link) => isOn(link, path))
+    for (const { link } of hops) weights.set(link, (weights.get(link) ?? 0) + 1 / hops.length)
+  }
+  return spending.map(({ link, id }) => ({ id, links: [id], weight: weights.get(link) || IDLE_WEIGHT }))
+}
+
+function isOn({ ends: [a, b] }: PlanLink, path: readonly string[]): boolean {
+  return path.some((node, index) => {
+    const next = path[index + 1]
+    return (node === a && next === b) || (node === b && next === a)
+  })
+}
+
+function channelsOf(links: readonly PlanLink[]): number[] {
+  return links.flatMap(({ link }) => [2 * link, 2 * link + 1])
 }
 
 function disturbancesOf({ faults }: Scenario, id: string): readonly Disturbance[] {

@@ -5,7 +5,8 @@ import type { MasterConfig } from '../master/index.ts'
 import type { RtuConfig, RtuPoint } from '../rtu/index.ts'
 import { caseFacts } from './case-facts.ts'
 import type { Draft } from './plan-draft.ts'
-import { IOA_BASE } from './plan-types.ts'
+import { topPriorityOf } from './plan-keys.ts'
+import { IOA_BASE, MOST_URGENT } from './plan-types.ts'
 import type { ScenarioIed } from './scenario-schema.ts'
 
 /** A value older than this many telemetry periods is stale: one report may be lost, not two. */
@@ -29,15 +30,24 @@ export function masterConfig(draft: Draft): MasterConfig {
   return {
     id,
     links: endsOf(draft, id),
-    topology: links.map(({ link, ends, keys }) => ({ link, ends, pooled: keys === 'pool' })),
+    topology: links.map(({ link, ends, keys }) => ({ link, ends, pooled: keys !== 'local' })),
     stations: topology.nodes.rtus.map((rtu) => ({
       ca: cas.get(rtu.id) ?? 0,
       links: ways.nextHops(id, rtu.id).map((next) => linkOf(id, next)),
     })),
-    chains: chains.map(({ chain, target }) => ({ chain, ...(target === undefined ? {} : { target }) })),
+    chains: chains.map(({ chain, target, reports }) => ({
+      chain,
+      ...(target === undefined ? {} : { target }),
+      ...(reports === undefined ? {} : { reports }),
+    })),
+    ...(topology.nodes.master.meterBus !== undefined && {
+      meter: { bus: topology.nodes.master.meterBus, periodMs: grid.samplePeriodMs },
+    }),
     measurements: {
       machines: topology.nodes.ieds
         .filter(({ kind }) => kind === 'generator')
+        // Of two IEDs on a machine the first one's speed counts.
+        .filter(({ bus }, index, all) => all.findIndex((other) => other.bus === bus) === index)
         .map(({ rtu, bus }) => ({
           ca: cas.get(rtu) ?? 0,
           ioa: IOA_BASE.frequency + bus,
@@ -84,7 +94,18 @@ export function gatewayConfig(draft: Draft, id: string): GatewayConfig {
     links: endsOf(draft, id),
     routes: Object.fromEntries(rtus.map((rtu) => [cas.get(rtu.id) ?? 0, linksTo(rtu.id)])),
     toCentre: linksTo(master.id),
+    priorities: prioritiesOf(draft),
   }
+}
+
+/** C_SC_NA_1 and C_SE_NC_1. */
+const COMMAND_TYPES: Readonly<Record<string, number>> = { shedding: 45, agc: 50, setpoint: 50 }
+
+/** Commands of the most urgent chains, and their confirmations, go before all others on every hop. */
+function prioritiesOf({ chains }: Draft): { readonly byType: Readonly<Record<number, number>> } {
+  const top = topPriorityOf(chains)
+  const types = chains.flatMap(({ chain, taskType }) => (chain.priority === top ? (COMMAND_TYPES[taskType] ?? []) : []))
+  return { byType: Object.fromEntries(types.map((type) => [type, MOST_URGENT])) }
 }
 
 export function rtuConfig(draft: Draft, id: string): RtuConfig {
@@ -96,33 +117,77 @@ export function rtuConfig(draft: Draft, id: string): RtuConfig {
     id,
     ca: cas.get(id) ?? 0,
     upLinks: ways.nextHops(id, master.id).map((next) => endOf(id, next)),
-    ieds: own.map((ied) => ({ link: endOf(id, ied.id), ioas: Object.values(pointsOf(ied)) })),
+    ieds: own.map((ied) => ({
+      link: endOf(id, ied.id),
+      ioas: [...Object.values(pointsOf(ied)), ...reportedIoas(draft, ied)],
+    })),
     points: own.flatMap((ied) => groupedPoints(pointsOf(ied))),
+    priorities: prioritiesOf(draft),
+    // A block that is late is worth nothing, and must not keep the others waiting.
+    ...(own.some(({ kind }) => kind === 'pmu') && { holdMs: scenario.tasks.pmu.deadlineS * 1000 }),
     ...(tcp && { tcp }),
   }
 }
 
 export function iedConfig(draft: Draft, ied: ScenarioIed): IedConfig {
   const { scenario, cas, endOf } = draft
-  const { telemetry } = scenario.tasks
+  const { telemetry, pmu } = scenario.tasks
   const { ieds } = scenario.topology.nodes
+  const bursts = burstsOf(draft, ied)
   const periodMs = telemetry.periodS * 1000
   return {
     id: ied.id,
     ca: cas.get(ied.rtu) ?? 0,
     bus: ied.bus,
-    kind: ied.kind,
+    kind: ied.kind === 'generator' ? 'generator' : 'load',
     link: endOf(ied.id, ied.rtu),
     points: pointsOf(ied),
+    priorities: prioritiesOf(draft),
     samplePeriodMs: scenario.grid.samplePeriodMs,
     telemetryPeriodMs: periodMs,
     // Spread over the period, so that devices do not all speak at once.
     telemetryPhaseMs: (periodMs * (ieds.indexOf(ied) + 0.5)) / ieds.length,
     telemetryDeadlineMs: telemetry.deadlineS * 1000,
-    telemetrySuite: telemetry.suite,
+    telemetryRequiredSuite: ied.kind === 'pmu' ? pmu.suite : telemetry.suite,
+    telemetrySuite: telemetry.sendSuite,
     deadbandHz: ied.kind === 'generator' ? telemetry.deadbandHz : telemetry.loadDeadbandHz,
     ...(ied.kind === 'load' && { shedMw: ied.shedMw, breakerDelayMs: ied.breakerDelayMs }),
+    ...(ied.kind === 'pmu' && {
+      pmu: {
+        firstIoa: IOA_BASE.block + 1,
+        objects: pmu.objects,
+        periodMs: pmu.periodS * 1000,
+        phaseMs: (pmu.periodS * 1000 * (ieds.indexOf(ied) + 0.5)) / ieds.length,
+        deadlineMs: pmu.deadlineS * 1000,
+      },
+    }),
+    ...(bursts.length > 0 && { bursts }),
   }
+}
+
+/** What an IED reports at each disturbance of the grid. */
+function burstsOf({ scenario }: Draft, ied: ScenarioIed): NonNullable<IedConfig['bursts']> {
+  const { atLoad, elsewhere, withinS, deadlineS, suite } = scenario.tasks.events
+  const events = ied.kind === 'load' ? atLoad : elsewhere
+  if (events === 0) return []
+  return scenario.grid.disturbances.map(({ atS }) => ({
+    firstIoa: IOA_BASE.event + 1,
+    events,
+    atMs: atS * 1000,
+    withinMs: withinS * 1000,
+    deadlineMs: deadlineS * 1000,
+    requiredSuite: suite,
+  }))
+}
+
+/** Addresses of an IED's phasor block and events. */
+function reportedIoas({ scenario }: Draft, ied: ScenarioIed): readonly number[] {
+  const { events, pmu } = scenario.tasks
+  const run = (base: number, count: number) => Array.from({ length: count }, (_, index) => base + 1 + index)
+  return [
+    ...(ied.kind === 'pmu' ? run(IOA_BASE.block, pmu.objects) : []),
+    ...run(IOA_BASE.event, ied.kind === 'load' ? events.atLoad : events.elsewhere),
+  ]
 }
 
 /** Interrogation groups of an RTU: a group a kind of point. */
@@ -142,6 +207,7 @@ function groupedPoints(points: IedConfig['points']): RtuPoint[] {
 
 /** Object addresses of an IED's points. */
 function pointsOf({ kind, bus }: ScenarioIed): IedConfig['points'] {
+  if (kind === 'pmu') return {}
   const measured = { frequencyIoa: IOA_BASE.frequency + bus, voltageIoa: IOA_BASE.voltage + bus }
   return kind === 'load'
     ? { ...measured, breakerIoa: IOA_BASE.breaker + bus, commandIoa: IOA_BASE.shed + bus }

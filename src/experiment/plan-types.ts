@@ -22,7 +22,7 @@ export type PlanLink = {
   readonly id: string
   readonly ends: readonly [string, string]
   readonly lengthKm: number
-  readonly keys: 'pool' | 'local'
+  readonly keys: 'pool' | 'local' | 'relay'
   /** What the link does to a datagram while it is up and its delay is the mean one. */
   readonly law: LinkLaw
 }
@@ -39,6 +39,8 @@ export type LabPlan = {
   readonly name: string
   readonly seed: number
   readonly durationS: number
+  /** What is issued before is not judged. */
+  readonly warmupS: number
   /** Time after the end in which what is under way may finish. */
   readonly drainS: number
   readonly nodes: readonly PlanNode[]
@@ -49,6 +51,9 @@ export type LabPlan = {
   readonly outputs: Scenario['outputs']
 }
 
+/** Priority of messages of the most urgent chains on the links behind the master. */
+export const MOST_URGENT = 0
+
 /** Information object addresses of an IED: a thousand a kind of point, and the bus number. */
 export const IOA_BASE = {
   breaker: 1_000,
@@ -57,4 +62,7 @@ export const IOA_BASE = {
   power: 4_000,
   shed: 5_000,
   setpoint: 6_000,
+  /** Values of a phasor block, and events: a thousand of them an IED, since an RTU has few IEDs. */
+  block: 10_000,
+  event: 100_000,
 } as const

@@ -4,9 +4,9 @@ import { LINK_DEFAULTS, type SecureLinkOptions } from '../protocol/index.ts'
 import { DEVICE_DELAY_MS, PROPAGATION_MS_PER_KM } from '../sim/index.ts'
 import { casOf, chainsOf } from './plan-chains.ts'
 import type { Draft } from './plan-draft.ts'
-import { keyServerOf } from './plan-keys.ts'
+import { keyServerOf, topPriorityOf } from './plan-keys.ts'
 import { gatewayConfig, iedConfig, masterConfig, rtuConfig } from './plan-nodes.ts'
-import type { LabPlan, PlanLink, PlanNode } from './plan-types.ts'
+import { type LabPlan, MOST_URGENT, type PlanLink, type PlanNode } from './plan-types.ts'
 import { oriented, Ways } from './routes.ts'
 import type { Scenario } from './scenario-schema.ts'
 import { linksOf, nodesOf, type TopologyLink } from './topology.ts'
@@ -51,6 +51,8 @@ export function planOf(scenario: Scenario, { epoch = 1 }: PlanOptions = {}): Lab
       const { link, ends } = planLink(node, neighbour)
       return {
         ...linkOptions(scenario),
+        // Priorities are the chains' at the master, and by kind of message (MOST_URGENT) elsewhere.
+        topPriority: node === master.id ? (topPriorityOf(draft.chains) ?? MOST_URGENT) : MOST_URGENT,
         link,
         end: ends[0] === node ? 0 : 1,
         epoch,
@@ -58,15 +60,16 @@ export function planOf(scenario: Scenario, { epoch = 1 }: PlanOptions = {}): Lab
       }
     },
   }
-  const { name, seed, durationS, grid, scheduler, outputs } = scenario
+  const { name, seed, durationS, warmupS, grid, scheduler, outputs } = scenario
   return {
     name,
     seed,
     durationS,
+    warmupS,
     drainS: outputs.drainS,
     nodes: nodes.map(({ id }, index) => ({ id, number: index + 1, ...nodeConfig(draft, id) })),
     links,
-    keyserver: keyServerOf(scenario, links),
+    keyserver: keyServerOf(scenario, links, draft.chains),
     grid: {
       case: gridCase(grid.case),
       model: grid.model,
@@ -120,6 +123,7 @@ function linkOptions({ keys, outputs }: Scenario): Omit<SecureLinkOptions, 'link
     aesMaxMs: keys.aesMaxS * 1000,
     lowWaterSlots: Math.ceil(keys.buffer.lowBits / SLOT_BITS),
     highWaterSlots: Math.ceil(keys.buffer.highBits / SLOT_BITS),
+    keyMaxAgeMs: keys.expiryS * 1000,
     ...(outputs.keylog && { keyLog: true as const }),
   }
 }

@@ -1,5 +1,5 @@
 /** Ways through the topology: which way round a link runs, and what each relay prefers towards centre and stations. */
-import { hopsFrom, type NodeKind, neighboursOf, type TopologyLink, walks } from './topology.ts'
+import { hopsFrom, type NodeKind, neighboursOf, pairOf, type TopologyLink, walks } from './topology.ts'
 
 /** Most ways a chain or a route may choose from, and the longest of them. */
 const MAX_WAYS = 8
@@ -19,8 +19,11 @@ export function oriented(links: readonly TopologyLink[], master: string): readon
 export class Ways {
   readonly #neighbours: ReadonlyMap<string, readonly string[]>
   readonly #kinds: ReadonlyMap<string, NodeKind>
+  /** Place of each link in the file. */
+  readonly #places: ReadonlyMap<string, number>
 
   constructor(links: readonly TopologyLink[], kinds: ReadonlyMap<string, NodeKind>) {
+    this.#places = new Map(links.map(({ ends }, place) => [pairOf(...ends), place]))
     this.#neighbours = neighboursOf(links)
     this.#kinds = kinds
   }
@@ -38,6 +41,12 @@ export class Ways {
 
   #walks(from: string, to: string): readonly (readonly string[])[] {
     const through = (id: string) => this.#kinds.get(id) === 'gateway'
-    return walks({ from, to, neighbours: this.#neighbours, through, maxWalks: MAX_WAYS, maxHops: MAX_HOPS })
+    const found = walks({ from, to, neighbours: this.#neighbours, through, maxWalks: MAX_WAYS, maxHops: MAX_HOPS })
+    return found.toSorted((a, b) => a.length - b.length || this.#placeOf(a) - this.#placeOf(b))
+  }
+
+  /** Of ways of equal length the one whose links stand further up in the file comes first. */
+  #placeOf(walk: readonly string[]): number {
+    return walk.reduce((sum, id, step) => sum + (this.#places.get(pairOf(walk[step - 1] ?? '', id)) ?? 0), 0)
   }
 }

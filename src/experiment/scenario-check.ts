@@ -1,6 +1,7 @@
 /** What a scenario must be beyond its schema: references that lead somewhere, orders, and a topology that can work. */
 import { type CaseFacts, caseFacts } from './case-facts.ts'
 import { checkChains } from './chain-check.ts'
+import { checkQuotas, checkRelays, checkReserve } from './key-check.ts'
 import type { Scenario } from './scenario-schema.ts'
 import { type Path, type Problem, quote } from './scenario-source.ts'
 import { hopsFrom, linksOf, type NodeKind, neighboursOf, nodesOf, pairOf, type TopologyLink } from './topology.ts'
@@ -30,6 +31,9 @@ export function checkScenario(scenario: Scenario): readonly Problem[] {
     ...checkStations(subject),
     ...checkGrid(subject),
     ...checkKeys(subject),
+    ...checkQuotas(subject),
+    ...checkReserve(subject),
+    ...checkRelays(subject),
     ...checkUnits(subject),
     ...checkChains(subject),
     ...checkFaults(subject),

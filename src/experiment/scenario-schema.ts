@@ -55,6 +55,12 @@ const Ied = z.discriminatedUnion('kind', [
     breakerDelayMs: z.number().min(0).max(10_000).default(90).describe('Command to open contacts'),
   }),
   z.strictObject({ id: id(), kind: z.literal('generator'), rtu: id().describe('The RTU this IED hangs on'), bus }),
+  z.strictObject({
+    id: id(),
+    kind: z.literal('pmu').describe('A phasor concentrator: blocks of values, see tasks.pmu; takes no commands'),
+    rtu: id().describe('The RTU this IED hangs on'),
+    bus,
+  }),
 ])
 
 const RateModel = z.discriminatedUnion('kind', [
@@ -102,8 +108,10 @@ const LinkModel = section({
 })
 
 const keysOf = z
-  .enum(['pool', 'local'])
-  .describe('pool: key of the QKD pool; local: a station-local store, not counted')
+  .enum(['pool', 'local', 'relay'])
+  .describe(
+    'pool: QKD, whose key goes to the pool; relay: no QKD, key is carried over links with QKD; local: a station-local store, not counted',
+  )
 const delayMs = z.number().min(0).max(60_000).describe('One-way delay; default 4.9 us/km plus 0.5 ms of devices')
 const jitterMs = z.number().min(0).max(10_000).describe('Standard deviation of the delay')
 const lossRatio = ratio().max(0.9).describe('Datagrams lost, each way')
@@ -121,7 +129,12 @@ const Link = z.strictObject({
 
 const Topology = z.strictObject({
   nodes: z.strictObject({
-    master: z.strictObject({ id: id() }),
+    master: z.strictObject({
+      id: id(),
+      meterBus: bus
+        .optional()
+        .describe('Bus whose frequency the centre measures itself; default: it goes by what the machines report'),
+    }),
     gateways: z
       .array(z.strictObject({ id: id() }))
       .max(MAX_NODES)
@@ -153,8 +166,52 @@ const Topology = z.strictObject({
   }).describe('For links that do not say otherwise'),
 })
 
+const Quota = z.strictObject({
+  id: id(),
+  links: z.array(id()).min(1).max(MAX_LINKS).describe('Ids of the links whose channels draw on it'),
+  from: z
+    .array(id())
+    .min(1)
+    .max(MAX_LINKS)
+    .optional()
+    .describe('Ids of the QKD links whose key it shares in; default all'),
+  weight: positive().max(1e6).default(1).describe('Its part of that key, against the weights of the others'),
+  capBits: positive()
+    .max(1e12)
+    .optional()
+    .describe('The most it holds; default a part of thresholds.capBits by weight'),
+})
+
 const Keys = section({
-  pool: z.enum(['shared', 'perLink']).default('shared'),
+  pool: z
+    .enum(['shared', 'perLink', 'quota'])
+    .default('shared')
+    .describe('One stock for all links, one for each link, or one for each quota'),
+  quotas: z
+    .union([z.literal('auto'), z.array(Quota).min(1).max(MAX_LINKS)])
+    .default('auto')
+    .describe(
+      'With pool: quota. auto: every chain gets an equal part of key and cap, spread over the hops of its path',
+    ),
+  reserve: section({
+    authenticationBits: z
+      .number()
+      .min(0)
+      .max(1e12)
+      .optional()
+      .describe('Kept for handshakes and supervision; default 1/32 of capBits, with pool: quota none'),
+    topChainBits: z
+      .number()
+      .min(0)
+      .max(1e12)
+      .optional()
+      .describe('Kept for the chains of the highest priority; default 1/32 of capBits, with pool: quota none'),
+  }).describe('Parts of the pool that nobody else can spend'),
+  relayNodes: z
+    .array(id())
+    .max(MAX_NODES)
+    .optional()
+    .describe('Nodes that are trusted with the key of relay links on its way; default all'),
   linkModel: LinkModel,
   initialBits: z.number().min(0).max(1e12).optional().describe('Stock at the start; default half of capBits'),
   thresholds: section({
@@ -164,7 +221,10 @@ const Keys = section({
   }),
   aesMaxMessages: z.int().min(1).max(1_000_000).default(64).describe('Messages under one AES key'),
   aesMaxS: positive().max(86_400).default(60).describe('Age of an AES key'),
-  expiryS: positive().max(1e6).default(3600).describe('Age at which key in the pool is thrown away'),
+  expiryS: positive()
+    .max(1e6)
+    .default(3600)
+    .describe('Age at which key in the pool, or fetched and not used, is thrown away'),
   buffer: section({
     lowBits: z.int().min(256).max(1e9).default(1_024).describe('A channel asks for more below this'),
     highBits: z.int().min(512).max(1e9).default(2_048).describe('and asks for enough to reach this'),
@@ -184,7 +244,25 @@ const Tasks = section({
       .max(5)
       .default(0.05)
       .describe('The same for load IEDs, which control does not listen to'),
+    sendSuite: Suite.default('aes').describe('Suite in which it is sent, unless the scheduler decides (planned)'),
+    planned: z
+      .boolean()
+      .default(false)
+      .describe('The scheduler decides in which suite reports are sent: a chain a first gateway, and one a PMU'),
   }),
+  pmu: section({
+    periodS: positive().max(3600).default(1),
+    objects: z.int().min(1).max(16).default(16).describe('Values in a block; 16 make an APDU of 252 octets'),
+    deadlineS: deadlineS(1),
+    suite: Suite.default('aes'),
+  }).describe('Blocks of phasor concentrators (IEDs of kind pmu)'),
+  events: section({
+    atLoad: z.int().min(0).max(1000).default(0).describe('Events a load IED reports at a disturbance of the grid'),
+    elsewhere: z.int().min(0).max(1000).default(0).describe('Events any other IED reports then'),
+    withinS: positive().max(60).default(0.3).describe('Time over which they are spread'),
+    deadlineS: deadlineS(10),
+    suite: Suite.default('aes'),
+  }).describe('Bursts of protection events (M_SP_TB_1) that a disturbance brings'),
   shedding: section({
     detectionHz: positive().max(5).default(0.03).describe('Fall of the estimated frequency that sheds load'),
     deadlineS: deadlineS(1),
@@ -241,7 +319,8 @@ export const ScenarioSchema = z.strictObject({
   name: id(),
   description: z.string().max(2_000).optional(),
   seed: z.int().min(0).max(4_294_967_295).default(1),
-  durationS: positive().max(MAX_DURATION_S),
+  durationS: positive().max(MAX_DURATION_S).describe('Length of the run, warm-up included'),
+  warmupS: z.number().min(0).max(MAX_DURATION_S).default(0).describe('Tasks and key of the time before are not judged'),
   grid: Grid,
   topology: Topology,
   keys: Keys,

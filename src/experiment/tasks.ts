@@ -129,7 +129,7 @@ function telemetryOf(named: Named): readonly TaskRecord[] {
     const latencyMs = arrival === undefined ? null : (numberOf(arrival, 'latencyMs') ?? arrival.tMs - record.tMs)
     const suites = arrival === undefined ? [] : [suiteOf(arrival, 'suite')]
     return {
-      ...identity(record, 'telemetry', keyOf(record)),
+      ...identity(record, textOf(record, 'taskClass') ?? 'telemetry', keyOf(record)),
       chain: null,
       deadlineMs,
       requiredSuite,

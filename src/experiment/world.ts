@@ -5,7 +5,7 @@ import { Ied } from '../ied/index.ts'
 import { KeyServerNode } from '../keypool/pure.ts'
 import { Master } from '../master/index.ts'
 import { Rtu } from '../rtu/index.ts'
-import type { LabNode, Node, NodeEffect, NodeInput, Wake } from '../runtime/contract.ts'
+import type { LabNode, Node, Wake } from '../runtime/contract.ts'
 import { policyOf } from '../scheduler/index.ts'
 import {
   type LinkModelEffect,
@@ -57,7 +57,7 @@ export class LabWorld {
     const links = qkdLinks.map((link) => new QkdLink(link, randomStream(seed, `qkd ${link.link}`)))
     this.world = new World({
       seed,
-      nodes: new Map(plan.nodes.map((node) => [node.id, new BookRecorder(labNodeOf(node, plan, seed))])),
+      nodes: new Map(plan.nodes.map((node) => [node.id, labNodeOf(node, plan, seed)])),
       links: plan.links.map(({ link, ends, law }) => ({ link, ends, law })),
       keyServer: new KeyServerNode({ ...pool, randomBytes: (n) => keys.bytes(n) }),
       grid: new GridNode(plan.grid),
@@ -87,6 +87,7 @@ export class LabWorld {
       isPoolChannel: isPoolChannel(this.#plan),
       initialBits: initialBits(this.#plan),
       durationS: this.#plan.durationS,
+      warmupS: this.#plan.warmupS,
       nodes: this.#plan.nodes.map(({ id }) => id),
     })
   }
@@ -95,28 +96,6 @@ export class LabWorld {
 /** The world of a plan. `cryptoReady` of protocol must have resolved. The same plan and seed give the same records. */
 export function worldOf(plan: LabPlan, seed: number = plan.seed): LabWorld {
   return new LabWorld(plan, seed)
-}
-
-/** Writes the books of a node's key streams into the record, as the process of a live node does. */
-class BookRecorder implements LabNode {
-  readonly #node: LabNode
-
-  constructor(node: LabNode) {
-    this.#node = node
-  }
-
-  get wakeAtMs(): number | undefined {
-    return this.#node.wakeAtMs
-  }
-
-  handle(input: NodeInput | Wake, nowMs: number): readonly NodeEffect[] {
-    return this.#node.handle(input, nowMs).flatMap(withBooksEvent)
-  }
-}
-
-function withBooksEvent(effect: NodeEffect): readonly NodeEffect[] {
-  if (effect.kind !== 'books') return [effect]
-  return [effect, { kind: 'event', event: { name: 'books', ...effect.books } }]
 }
 
 /** Link models that hand over, at their start, the key they have made before. */

@@ -3,6 +3,8 @@ import type { GridDone, GridRequest } from '../runtime/contract.ts'
 /** Actions a client may have remembered; the oldest answered one is forgotten for a new one. */
 const MAX_REMEMBERED = 256
 
+const NOTHING: readonly number[] = []
+
 /** A request that changes the grid and gets a `done`. */
 export type GridAction = Exclude<GridRequest, { readonly kind: 'subscribe' }>
 
@@ -22,6 +24,7 @@ export class GridClient {
   refusals = 0
 
   readonly #subscriptions = new Map<number, Subscription>()
+  #nextStep = Number.POSITIVE_INFINITY
   readonly #actions = new Map<number, { readonly request: string; done?: GridDone }>()
 
   constructor(number: number) {
@@ -31,28 +34,35 @@ export class GridClient {
   /** Samples of `bus` from `step` on, and then at multiples of the period. */
   subscribe(bus: number, periodSteps: number, step: number): void {
     this.#subscriptions.set(bus, { bus, periodSteps, dueStep: step })
+    this.#findNext()
   }
 
   unsubscribeAll(): void {
     this.#subscriptions.clear()
+    this.#findNext()
   }
 
   /** Buses to sample at `step`; samples missed meanwhile are left out. */
   takeDue(step: number): readonly number[] {
+    if (step < this.#nextStep) return NOTHING
     const due: number[] = []
     for (const subscription of this.#subscriptions.values()) {
       if (subscription.dueStep > step) continue
       due.push(subscription.bus)
       subscription.dueStep = (Math.floor(step / subscription.periodSteps) + 1) * subscription.periodSteps
     }
+    this.#findNext()
     return due
   }
 
   /** Step of the next sample; Infinity without subscriptions. */
   nextStep(): number {
-    let next = Number.POSITIVE_INFINITY
-    for (const subscription of this.#subscriptions.values()) next = Math.min(next, subscription.dueStep)
-    return next
+    return this.#nextStep
+  }
+
+  #findNext(): void {
+    this.#nextStep = Number.POSITIVE_INFINITY
+    for (const { dueStep } of this.#subscriptions.values()) this.#nextStep = Math.min(this.#nextStep, dueStep)
   }
 
   /** Looks an action up by its id, and remembers it when it is fresh. */

@@ -79,7 +79,7 @@ export class GridModel {
     this.#advance(h / 3, h / 2)
     this.#advance(h / 3, h)
     this.#dynamics.derive(this.#stage, this.#slope)
-    for (let i = 0; i < x.length; i++) sum[i] = at(sum, i) + (h / 6) * at(slope, i)
+    for (let i = 0; i < x.length; i++) sum[i] = (sum[i] ?? 0) + (h / 6) * (slope[i] ?? 0)
     this.#solved = false
     if (!this.#inRange()) {
       this.#collapsed = true
@@ -154,8 +154,10 @@ export class GridModel {
     const n = this.#dynamics.count
     const k = this.#index.machine.get(bus)
     if (k !== undefined && this.#dynamics.connected[k] === true) return at(this.#x.speed, k) * this.grid.f0Hz
+    const { divider } = this.#network
+    const { speed } = this.#x
     let sum = 0
-    for (let j = 0; j < n; j++) sum += at(this.#network.divider, i * n + j) * at(this.#x.speed, j)
+    for (let j = 0; j < n; j++) sum += (divider[i * n + j] ?? 0) * (speed[j] ?? 0)
     return sum * this.grid.f0Hz
   }
 
@@ -165,13 +167,14 @@ export class GridModel {
     const i = this.#busAt(bus)
     const n = this.#dynamics.count
     const { re, im } = this.#network.recovery
+    const { eRe, eIm } = this.#dynamics
     let vRe = 0
     let vIm = 0
-    for (let j = 0; j < n; j++) {
-      vRe += at(re, i * n + j) * at(this.#dynamics.eRe, j) - at(im, i * n + j) * at(this.#dynamics.eIm, j)
-      vIm += at(re, i * n + j) * at(this.#dynamics.eIm, j) + at(im, i * n + j) * at(this.#dynamics.eRe, j)
+    for (let j = 0, entry = i * n; j < n; j++, entry++) {
+      vRe += (re[entry] ?? 0) * (eRe[j] ?? 0) - (im[entry] ?? 0) * (eIm[j] ?? 0)
+      vIm += (re[entry] ?? 0) * (eIm[j] ?? 0) + (im[entry] ?? 0) * (eRe[j] ?? 0)
     }
-    return Math.hypot(vRe, vIm)
+    return Math.sqrt(vRe * vRe + vIm * vIm)
   }
 
   /** Electrical output of the machine at a bus, MW; 0 when it is off. */
@@ -189,9 +192,9 @@ export class GridModel {
     const slope = this.#slope.all
     this.#dynamics.derive(this.#stage, this.#slope)
     for (let i = 0; i < x.length; i++) {
-      const d = at(slope, i)
-      sum[i] = at(sum, i) + share * d
-      stage[i] = at(x, i) + ahead * d
+      const d = slope[i] ?? 0
+      sum[i] = (sum[i] ?? 0) + share * d
+      stage[i] = (x[i] ?? 0) + ahead * d
     }
   }
 

@@ -62,6 +62,7 @@ export class GridNode implements Node<GridInput, GridEffect> {
   wakeAtMs: number | undefined
 
   readonly #model: GridModel
+  readonly #machineBuses: ReadonlySet<number>
   readonly #maxSteps: number
   readonly #summary: SummaryKeeper
   readonly #clients = new Map<number, GridClient>()
@@ -82,6 +83,7 @@ export class GridNode implements Node<GridInput, GridEffect> {
     if (!(maxStepsPerInput >= 1)) throw new GridError(`maxStepsPerInput must be 1 or more, not ${maxStepsPerInput}`)
     checkDisturbances(options.case, options.disturbances)
     this.#model = new GridModel(options.case, options.model)
+    this.#machineBuses = new Set(options.case.machines.map(({ bus }) => bus))
     this.#maxSteps = maxStepsPerInput
     this.#summary = new SummaryKeeper(bandHz, STEP_MS)
     for (const disturbance of options.disturbances) {
@@ -292,10 +294,9 @@ export class GridNode implements Node<GridInput, GridEffect> {
     const deltaFHz = this.#model.frequencyHz(bus)
     const voltagePu = this.#model.voltagePu(bus)
     if (this.#model.collapsed || !Number.isFinite(deltaFHz + voltagePu)) return undefined
-    const sample: GridSample = { kind: 'sample', bus, tMs: this.#nowMs(), deltaFHz, voltagePu }
-    return this.#model.grid.machines.some((machine) => machine.bus === bus)
-      ? { ...sample, powerMw: this.#model.powerMw(bus) }
-      : sample
+    const tMs = this.#nowMs()
+    if (!this.#machineBuses.has(bus)) return { kind: 'sample', bus, tMs, deltaFHz, voltagePu }
+    return { kind: 'sample', bus, tMs, deltaFHz, voltagePu, powerMw: this.#model.powerMw(bus) }
   }
 
   #drain(effects: GridEffect[]): void {

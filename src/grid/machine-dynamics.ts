@@ -63,6 +63,7 @@ export class MachineDynamics {
   readonly #turn: number
   readonly #yRed: ComplexMatrix
   readonly #coefficients: readonly Coefficients[]
+  readonly #x1: Float64Array
   readonly #vref: Float64Array
   readonly #id: Float64Array
   readonly #iq: Float64Array
@@ -82,6 +83,7 @@ export class MachineDynamics {
     this.#turn = 2 * Math.PI * grid.f0Hz
     this.#yRed = yRed
     this.#coefficients = grid.machines.map((machine) => coefficientsOf(machine, grid.baseMva))
+    this.#x1 = Float64Array.from(this.#coefficients, ({ x1 }) => x1)
     this.#vref = new Float64Array(n)
     this.#id = new Float64Array(n)
     this.#iq = new Float64Array(n)
@@ -121,35 +123,46 @@ export class MachineDynamics {
   /** Network: from rotor angles and internal voltages to currents, terminal voltages and powers. */
   solve(x: MachineStates): void {
     const n = this.count
-    const { eRe, eIm } = this
+    const { eRe, eIm, terminalPu, electrical } = this
     const { re: g, im: b } = this.#yRed
+    const { delta, ed1, eq1 } = x
+    const sines = this.#sin
+    const cosines = this.#cos
+    const idAll = this.#id
+    const iqAll = this.#iq
+    const reactance = this.#x1
     for (let i = 0; i < n; i++) {
-      const sin = Math.sin(at(x.delta, i))
-      const cos = Math.cos(at(x.delta, i))
-      this.#sin[i] = sin
-      this.#cos[i] = cos
-      eRe[i] = at(x.ed1, i) * sin + at(x.eq1, i) * cos
-      eIm[i] = at(x.eq1, i) * sin - at(x.ed1, i) * cos
+      const sin = Math.sin(delta[i] ?? 0)
+      const cos = Math.cos(delta[i] ?? 0)
+      sines[i] = sin
+      cosines[i] = cos
+      eRe[i] = (ed1[i] ?? 0) * sin + (eq1[i] ?? 0) * cos
+      eIm[i] = (eq1[i] ?? 0) * sin - (ed1[i] ?? 0) * cos
     }
     for (let i = 0, entry = 0; i < n; i++) {
       let re = 0
       let im = 0
       for (let k = 0; k < n; k++, entry++) {
-        re += at(g, entry) * at(eRe, k) - at(b, entry) * at(eIm, k)
-        im += at(g, entry) * at(eIm, k) + at(b, entry) * at(eRe, k)
+        const conductance = g[entry] ?? 0
+        const susceptance = b[entry] ?? 0
+        const eReK = eRe[k] ?? 0
+        const eImK = eIm[k] ?? 0
+        re += conductance * eReK - susceptance * eImK
+        im += conductance * eImK + susceptance * eReK
       }
-      this.#id[i] = re * at(this.#sin, i) - im * at(this.#cos, i)
-      this.#iq[i] = re * at(this.#cos, i) + im * at(this.#sin, i)
-    }
-    for (let i = 0; i < n; i++) {
-      const c = this.#coefficients[i]
-      if (c === undefined) continue
-      const id = at(this.#id, i)
-      const iq = at(this.#iq, i)
-      const vd = at(x.ed1, i) + c.x1 * iq
-      const vq = at(x.eq1, i) - c.x1 * id
-      this.terminalPu[i] = Math.sqrt(vd * vd + vq * vq)
-      this.electrical[i] = at(x.ed1, i) * id + at(x.eq1, i) * iq
+      const sin = sines[i] ?? 0
+      const cos = cosines[i] ?? 0
+      const ed = ed1[i] ?? 0
+      const eq = eq1[i] ?? 0
+      const x1 = reactance[i] ?? 0
+      const id = re * sin - im * cos
+      const iq = re * cos + im * sin
+      idAll[i] = id
+      iqAll[i] = iq
+      const vd = ed + x1 * iq
+      const vq = eq - x1 * id
+      terminalPu[i] = Math.sqrt(vd * vd + vq * vq)
+      electrical[i] = ed * id + eq * iq
     }
   }
 
@@ -159,9 +172,9 @@ export class MachineDynamics {
     for (let i = 0; i < this.count; i++) {
       const c = this.#coefficients[i]
       if (c === undefined || this.connected[i] !== true) continue
-      const speed = at(x.speed, i)
+      const speed = x.speed[i] ?? 0
       dx.delta[i] = this.#turn * speed
-      dx.speed[i] = (this.#turbine(i, c, { x, dx }) - at(this.electrical, i) - c.damping * speed) / c.inertiaS
+      dx.speed[i] = (this.#turbine(i, c, { x, dx }) - (this.electrical[i] ?? 0) - c.damping * speed) / c.inertiaS
       if (this.#model === 'twoaxis') this.#rotor(i, c, { x, dx })
     }
   }
@@ -177,8 +190,8 @@ export class MachineDynamics {
     for (let i = 0; i < this.count; i++) {
       const c = this.#coefficients[i]
       if (c === undefined) continue
-      if (c.governed) x.valve[i] = clamp(at(x.valve, i), c.vMin, c.vMax)
-      if (this.#model === 'twoaxis') x.efd[i] = clamp(at(x.efd, i), c.eMin, c.eMax)
+      if (c.governed) x.valve[i] = clamp(x.valve[i] ?? 0, c.vMin, c.vMax)
+      if (this.#model === 'twoaxis') x.efd[i] = clamp(x.efd[i] ?? 0, c.eMin, c.eMax)
     }
   }
 
@@ -189,23 +202,23 @@ export class MachineDynamics {
 
   /** Mechanical power on the system's base; governor derivatives on the way. */
   #turbine(i: number, c: Coefficients, { x, dx }: Flow): number {
-    if (!c.governed) return at(this.reference, i) * c.scale
-    const speed = at(x.speed, i)
-    const valve = clamp(at(x.valve, i), c.vMin, c.vMax)
-    const lag = valve - at(x.reheat, i)
-    const toValve = (at(this.reference, i) - speed / c.droop - valve) / c.t1S
+    if (!c.governed) return (this.reference[i] ?? 0) * c.scale
+    const speed = x.speed[i] ?? 0
+    const valve = clamp(x.valve[i] ?? 0, c.vMin, c.vMax)
+    const lag = valve - (x.reheat[i] ?? 0)
+    const toValve = ((this.reference[i] ?? 0) - speed / c.droop - valve) / c.t1S
     dx.valve[i] = heldAtLimit(valve, toValve, c.vMin, c.vMax)
     dx.reheat[i] = lag / c.t3S
-    return (at(x.reheat, i) + c.lead * lag - c.dt * speed) * c.scale
+    return ((x.reheat[i] ?? 0) + c.lead * lag - c.dt * speed) * c.scale
   }
 
   /** Flux and exciter derivatives. */
   #rotor(i: number, c: Coefficients, { x, dx }: Flow): void {
-    const efd = clamp(at(x.efd, i), c.eMin, c.eMax)
-    dx.eq1[i] = (efd - at(x.eq1, i) - c.xdMinus * at(this.#id, i)) / c.td01S
-    dx.ed1[i] = (c.xqMinus * at(this.#iq, i) - at(x.ed1, i)) / c.tq01S
-    const lag = at(this.#vref, i) - at(this.terminalPu, i) - at(x.lag, i)
-    const toField = (c.k * (at(x.lag, i) + c.leadE * lag) - efd) / c.teS
+    const efd = clamp(x.efd[i] ?? 0, c.eMin, c.eMax)
+    dx.eq1[i] = (efd - (x.eq1[i] ?? 0) - c.xdMinus * (this.#id[i] ?? 0)) / c.td01S
+    dx.ed1[i] = (c.xqMinus * (this.#iq[i] ?? 0) - (x.ed1[i] ?? 0)) / c.tq01S
+    const lag = (this.#vref[i] ?? 0) - (this.terminalPu[i] ?? 0) - (x.lag[i] ?? 0)
+    const toField = (c.k * ((x.lag[i] ?? 0) + c.leadE * lag) - efd) / c.teS
     dx.lag[i] = lag / c.tbS
     dx.efd[i] = heldAtLimit(efd, toField, c.eMin, c.eMax)
   }

@@ -52,6 +52,16 @@ export type IedConfig = {
     readonly phaseMs?: number
     readonly deadlineMs: number
   }
+  /** Bursts of protection events, each a single point with a time tag, on consecutive addresses. */
+  readonly bursts?: readonly {
+    readonly firstIoa: number
+    readonly events: number
+    readonly atMs: number
+    /** They are spread evenly over this time. */
+    readonly withinMs: number
+    readonly deadlineMs: number
+    readonly requiredSuite: Suite
+  }[]
   readonly priorities?: Partial<Priorities>
   /** How long after `drain` the link is closed if the RTU has not, ms (default 5 000). */
   readonly drainMs?: number

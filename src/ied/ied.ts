@@ -13,7 +13,7 @@ import {
 import type { GridDone, LabNode, NodeEffect, NodeInput, Suite, Wake } from '../runtime/contract.ts'
 import { DEFAULT_PRIORITIES, LinkPorts, type Priorities, priorityOf } from '../runtime/link-ports.ts'
 import type { IedConfig } from './config.ts'
-import { breakerReport, Measurands } from './measurands.ts'
+import { breakerReport, Measurands, protectionEvent } from './measurands.ts'
 
 const BROADCAST_CA = 65_535
 const QOI_STATION = 20
@@ -27,6 +27,7 @@ const HOLD_MS = 10_000
 const DEFAULT_DRAIN_MS = 5_000
 /** Commands that may be under way in the grid; more are refused. */
 const MAX_ACTIONS = 64
+const NOTHING: readonly NodeEffect[] = []
 /** Values of M_ME_TF_1 that fit one ASDU. */
 const MAX_PMU_OBJECTS = 16
 
@@ -35,6 +36,15 @@ type Received = { readonly octets: Uint8Array; readonly suite: Suite }
 
 /** A command that the grid is carrying out. */
 type Action = Received & { readonly ioa: number; readonly sinceMs: number }
+
+type Burst = NonNullable<IedConfig['bursts']>[number]
+type BurstEvent = Pick<Burst, 'atMs' | 'deadlineMs' | 'requiredSuite'> & { readonly ioa: number }
+
+function eventsOf({ firstIoa, events, atMs, withinMs, deadlineMs, requiredSuite }: Burst): readonly BurstEvent[] {
+  return Array.from({ length: events }, (_, index) => {
+    return { ioa: firstIoa + index, atMs: atMs + (withinMs * index) / events, deadlineMs, requiredSuite }
+  })
+}
 
 /** When telemetry is due, and what it is. */
 type Telemetry = { readonly periodMs: number; readonly deadlineMs: number; atMs: number; readonly isPmu: boolean }
@@ -49,9 +59,13 @@ export class Ied implements LabNode {
   readonly #priorities: Priorities
   readonly #ports: LinkPorts<undefined>
   readonly #measurands: Measurands
+  /** When something is due by time; infinite when nothing is. */
+  #dueMs = Number.POSITIVE_INFINITY
   /** Wall clock at lab time 0. */
   #wallAtZeroMs = 0
   readonly #telemetry: Telemetry[] = []
+  /** Protection events to come, the next one first. */
+  readonly #events: BurstEvent[]
   #hasAnnounced = false
   #isTripped = false
   /** Under way, by the id of the grid request. */
@@ -68,15 +82,26 @@ export class Ied implements LabNode {
     this.#priorities = { ...DEFAULT_PRIORITIES, ...config.priorities }
     this.#ports = new LinkPorts([config.link])
     this.#measurands = new Measurands(config)
+    this.#events = (config.bursts ?? []).flatMap(eventsOf).sort((a, b) => a.atMs - b.atMs)
   }
 
   get wakeAtMs(): number | undefined {
-    const telemetryMs = this.#telemetry.reduce((atMs, due) => Math.min(atMs, due.atMs), Number.POSITIVE_INFINITY)
-    const atMs = Math.min(this.#ports.wakeAtMs ?? Number.POSITIVE_INFINITY, telemetryMs)
-    return atMs === Number.POSITIVE_INFINITY ? undefined : atMs
+    return this.#dueMs === Number.POSITIVE_INFINITY ? undefined : this.#dueMs
   }
 
   handle(input: NodeInput | Wake, nowMs: number): readonly NodeEffect[] {
+    // Samples come fifty times a second and are hardly ever news.
+    if (input.kind === 'grid' && input.message.kind === 'sample' && nowMs < this.#dueMs && !this.#ports.isHolding) {
+      if (this.#ports.isEnding || !this.#measurands.take(input.message)) return NOTHING
+    }
+    const effects = this.#handle(input, nowMs)
+    const telemetryMs = this.#telemetry.reduce((atMs, due) => Math.min(atMs, due.atMs), Number.POSITIVE_INFINITY)
+    const eventMs = this.#events[0]?.atMs ?? Number.POSITIVE_INFINITY
+    this.#dueMs = Math.min(this.#ports.wakeAtMs ?? Number.POSITIVE_INFINITY, telemetryMs, eventMs)
+    return effects
+  }
+
+  #handle(input: NodeInput | Wake, nowMs: number): readonly NodeEffect[] {
     this.#ports.take(input, nowMs)
     if (input.kind === 'start') this.#start(input.wallMs, nowMs)
     else if (input.kind === 'drain') this.#drain(nowMs)
@@ -87,6 +112,7 @@ export class Ied implements LabNode {
         this.#send(this.#measurands.report('frequency', cot.spontaneous, this.#wallMs(nowMs)), this.#suite, nowMs)
     }
     this.#sendTelemetry(nowMs)
+    this.#sendEvents(nowMs)
     for (let event = this.#ports.next(); event !== undefined; event = this.#ports.next()) {
       if (event.kind === 'asdu') this.#onAsdu({ octets: event.asdu, suite: event.suite }, nowMs)
       else if (event.kind === 'up') this.#announce(nowMs)
@@ -122,6 +148,7 @@ export class Ied implements LabNode {
 
   #drain(nowMs: number): void {
     this.#telemetry.length = 0
+    this.#events.length = 0
     const { link, drainMs = DEFAULT_DRAIN_MS } = this.#config
     this.#ports.drain({ after: [link.link], patienceMs: drainMs }, nowMs)
   }
@@ -140,8 +167,20 @@ export class Ied implements LabNode {
       if (ioa === undefined) continue
       const { deadlineMs } = due
       const requiredSuite = this.#config.telemetryRequiredSuite ?? 'aes'
-      this.#ports.event({ name: 'telemetry.sampled', ca, ioa, tagMs, deadlineMs, requiredSuite })
+      const taskClass = due.isPmu ? 'pmu' : 'telemetry'
+      this.#ports.event({ name: 'telemetry.sampled', taskClass, ca, ioa, tagMs, deadlineMs, requiredSuite })
       this.#send(asdu, this.#suite, nowMs)
+    }
+  }
+
+  #sendEvents(nowMs: number): void {
+    for (let next = this.#events[0]; next !== undefined && next.atMs <= nowMs; next = this.#events[0]) {
+      this.#events.shift()
+      const { ca } = this.#config
+      const { ioa, deadlineMs, requiredSuite } = next
+      const tagMs = Math.floor(this.#wallMs(nowMs))
+      this.#ports.event({ name: 'telemetry.sampled', taskClass: 'event', ca, ioa, tagMs, deadlineMs, requiredSuite })
+      this.#send(protectionEvent(ca, ioa, tagMs), this.#suite, nowMs)
     }
   }
 

@@ -81,6 +81,12 @@ export function breakerReport(ca: number, ioa: number, isTripped: boolean, wallM
   return encodeAsdu(asduOf('M_SP_TB_1', { cot: cot.returnInfoRemote, ca, objects: [{ ioa, value }] }))
 }
 
+/** A protection relay has picked up: a single point, reported because it changed. */
+export function protectionEvent(ca: number, ioa: number, wallMs: number): Uint8Array {
+  const value = { siq: { ...GOOD, on: true }, time: cp56(wallMs) }
+  return encodeAsdu(asduOf('M_SP_TB_1', { cot: cot.spontaneous, ca, objects: [{ ioa, value }] }))
+}
+
 /**
  * M_ME_TF_1. Telemetry carries it with the cause periodic: the standard's own periodic types have no time tag, and
  * without one nobody could say how late a value is.

@@ -2,7 +2,7 @@ import { joinKeys } from './etsi014-messages.ts'
 import type { Etsi014PairingEffect, Etsi014PairingInput } from './etsi014-pairing.ts'
 import { type PairingMessage, SESSION_BYTES, sameOctets, writePairingMessage } from './etsi014-pairing-message.ts'
 import { MAX_HOLE_SLOTS, type PairingSideOptions, Retry } from './etsi014-pairing-sender.ts'
-import { isSlot, MAX_WANT_SLOTS, SLOT_BYTES } from './pool.ts'
+import { isSlot, MAX_WANT_SLOTS, SLOT_BYTES } from './pool-options.ts'
 
 type Effects = readonly Etsi014PairingEffect[]
 type Offer = PairingMessage & { readonly kind: 'offer' }

@@ -9,7 +9,7 @@ import {
   sameOctets,
   writePairingMessage,
 } from './etsi014-pairing-message.ts'
-import { isSlot, MAX_WANT_SLOTS, SLOT_BYTES } from './pool.ts'
+import { isSlot, MAX_WANT_SLOTS, SLOT_BYTES } from './pool-options.ts'
 
 export type PairingSideOptions = {
   readonly channel: number

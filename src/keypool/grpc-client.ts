@@ -9,25 +9,10 @@ import {
   type StatusObject,
 } from '@grpc/grpc-js'
 import type { KeyBlock, PoolStatus, StreamBooks } from '../runtime/contract.ts'
+import type { FetchDetails, KeyClientOptions, KeyServerWait } from './client-contract.ts'
+import { KeyBuffer } from './key-buffer.ts'
 import { type GetKeyReply, keyServerService } from './messages.ts'
-import { MAX_WANT_SLOTS, SLOT_BYTES } from './pool.ts'
-
-export type KeyClientOptions = {
-  /** `host:port` of the key server. */
-  readonly address: string
-  /** The key server's node id: its certificate must name it. */
-  readonly serverName: string
-  readonly caPem: string
-  /** Certificate and key of this node; its CN is `nodeId`. */
-  readonly certPem: string
-  readonly keyPem: string
-  readonly nodeId: string
-  /** Links of which this node is an end. */
-  readonly links: readonly number[]
-}
-
-/** What the client waits for. */
-export type KeyServerWait = { readonly nodeId: string; readonly address: string; readonly reason: string }
+import { MAX_WANT_SLOTS, SLOT_BYTES } from './pool-options.ts'
 
 type Handlers = {
   block: (block: KeyBlock) => void
@@ -36,14 +21,21 @@ type Handlers = {
   refused: (channel: number, reason: string) => void
 }
 
-/** One channel in slots: what the node has, what the server has assigned, what is wanted, what is used. */
+/** One channel in slots: what this client has, what the server has assigned, what the node wants and has used. */
 type Stream = {
   nextSlot: number
   assignedSlots: number
   goalSlots: number
+  topGoalSlots: number
+  quota: string
   usedSlots: number
+  discardedSlots: number
   dirty: boolean
-  asking: boolean
+  /** A question is under way that asks so far on behalf of the top chain. */
+  asking: { readonly topSlots: number } | undefined
+  backoffMs: number
+  /** Key that the node has not fetched yet; only where it sends. */
+  buffer: KeyBuffer | undefined
 }
 
 const FIRST_BACKOFF_MS = 100
@@ -51,8 +43,7 @@ const MAX_BACKOFF_MS = 2000
 const GET_KEY_DEADLINE_MS = 10_000
 const REPORT_PERIOD_MS = 100
 const REPORT_DEADLINE_MS = 1000
-/** A server assigns at most this much ahead of an end that has not taken it; so no hole is larger. */
-const MAX_HOLE_SLOTS = 2 ** 20
+const NO_BYTES = new Uint8Array(0)
 const CHANNEL_OPTIONS = {
   'grpc.enable_http_proxy': 0,
   'grpc.enable_retries': 0,
@@ -74,7 +65,8 @@ const FINAL_CODES: readonly number[] = [
 
 /**
  * A node's line to the key server. It connects at once, comes back by itself when the server was away or was started
- * again, and hands on every block once, in stream order, without a hole. Nothing that the server does makes it throw.
+ * again, and hands on every block once, in stream order. What is lost for good is a hole in the stream, before which comes an
+ * empty block. Nothing that the server does makes it throw.
  */
 export class KeyClient {
   /** Settles when the server has first accepted this client, or at `close`; never rejects. */
@@ -103,8 +95,9 @@ export class KeyClient {
     const credentials = ChannelCredentials.createFromSecureContext(context)
     this.#client = new Client(address, credentials, { ...CHANNEL_OPTIONS, 'grpc.ssl_target_name_override': serverName })
     for (const channel of links.flatMap((link) => [2 * link, 2 * link + 1])) {
-      const start = { nextSlot: 0, assignedSlots: 0, goalSlots: 0, usedSlots: 0, dirty: false, asking: false }
-      this.#streams.set(channel, start)
+      const none = { nextSlot: 0, assignedSlots: 0, goalSlots: 0, topGoalSlots: 0, usedSlots: 0, discardedSlots: 0 }
+      const state = { quota: '', dirty: false, asking: undefined, backoffMs: FIRST_BACKOFF_MS, buffer: undefined }
+      this.#streams.set(channel, { ...none, ...state })
     }
     this.ready = new Promise((resolve) => {
       this.#becomeReady = resolve
@@ -112,7 +105,10 @@ export class KeyClient {
     this.#subscribe()
   }
 
-  /** Where blocks go: they become the callee's, who overwrites the bytes after use. Set it right after construction. */
+  /**
+   * Where blocks go: they become the callee's, who overwrites the bytes after use. An empty one says that what is lacking
+   * before its slot never comes, and that nothing before it is to be used to send. Set it right after construction.
+   */
   onBlock(callback: (block: KeyBlock) => void): void {
     this.#handlers.block = callback
   }
@@ -134,22 +130,34 @@ export class KeyClient {
     this.#handlers.refused = callback
   }
 
-  /** Wants the stream of `channel` to reach `upToSlot`. Returns at once; the key comes by `onBlock`. Idempotent. */
-  fetch(channel: number, upToSlot: number): void {
+  /**
+   * Wants the stream of `channel` to reach `upToSlot`. What is here already comes by `onBlock` before this returns, whatever
+   * the server does; the rest comes later. Idempotent.
+   */
+  fetch(channel: number, upToSlot: number, { topUpToSlot = 0, quota = '' }: FetchDetails = {}): void {
     const stream = this.#streams.get(channel)
-    if (stream !== undefined) {
-      stream.goalSlots = Math.max(stream.goalSlots, upToSlot)
-      this.#ask(channel, stream)
-    } else {
+    if (stream === undefined) {
       this.#handlers.refused(channel, 'not a link of this node')
+      return
     }
+    stream.goalSlots = Math.max(stream.goalSlots, upToSlot)
+    stream.topGoalSlots = Math.max(stream.topGoalSlots, Math.min(topUpToSlot, upToSlot))
+    stream.quota = quota
+    if (this.#options.ahead !== undefined) stream.buffer ??= new KeyBuffer()
+    this.#handOver(stream)
+    this.#ask(channel, stream)
   }
 
   /** Tells the server how far a stream is used. Reports of 100 ms travel together. */
-  report(books: Pick<StreamBooks, 'channel' | 'usedSlots'>): void {
-    const stream = this.#streams.get(books.channel)
-    if (stream === undefined || books.usedSlots <= stream.usedSlots) return
-    stream.usedSlots = Math.min(books.usedSlots, stream.nextSlot)
+  report({
+    channel,
+    usedSlots,
+    discardedSlots = 0,
+  }: Pick<StreamBooks, 'channel' | 'usedSlots' | 'discardedSlots'>): void {
+    const stream = this.#streams.get(channel)
+    if (stream === undefined || usedSlots <= stream.usedSlots) return
+    stream.usedSlots = Math.min(usedSlots, stream.nextSlot)
+    stream.discardedSlots = Math.min(discardedSlots, stream.usedSlots)
     this.#reportSoon(stream)
   }
 
@@ -160,6 +168,7 @@ export class KeyClient {
     for (const timer of this.#timers) clearTimeout(timer)
     if (this.#subscribed) await new Promise<void>((resolve) => this.#sendReport(() => resolve()))
     for (const call of this.#calls) call.cancel()
+    for (const { buffer } of this.#streams.values()) buffer?.wipe()
     this.#client.close()
     this.#becomeReady()
   }
@@ -174,7 +183,7 @@ export class KeyClient {
         return this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request)
       },
       begun: () => this.#subscribedNow(),
-      data: (block) => this.#take(block, 'stream'),
+      data: (block) => this.#take(block),
       ended: (reason) => {
         this.#subscribed = false
         this.#handlers.waiting({ nodeId: serverName, address, reason })
@@ -225,7 +234,8 @@ export class KeyClient {
         this.#calls.delete(call)
         if (this.#closed) return
         stream.ended(`${grpcStatus[code]}: ${details}`)
-        this.#later(backoffMs, start)
+        // Not all clients at the same moment.
+        this.#later(backoffMs * (0.75 + 0.5 * Math.random()), start)
         backoffMs = Math.min(2 * backoffMs, MAX_BACKOFF_MS)
       })
     }
@@ -234,57 +244,84 @@ export class KeyClient {
 
   #ask(channel: number, stream: Stream): void {
     const fromSlot = Math.max(stream.assignedSlots, stream.nextSlot)
-    const upToSlot = Math.min(stream.goalSlots, fromSlot + MAX_WANT_SLOTS)
-    if (this.#closed || !this.#subscribed || stream.asking || upToSlot <= fromSlot) return
-    stream.asking = true
+    const upToSlot = Math.min(this.#targetOf(stream), fromSlot + MAX_WANT_SLOTS)
+    if (this.#closed || !this.#subscribed || upToSlot <= fromSlot) return
+    // What the top chain needs does not wait for an answer to what anybody wanted.
+    const topUpToSlot = stream.topGoalSlots > fromSlot ? Math.min(stream.topGoalSlots, upToSlot) : 0
+    if (stream.asking !== undefined && topUpToSlot <= stream.asking.topSlots) return
+    const asking = { topSlots: topUpToSlot }
+    stream.asking = asking
     const { path, requestSerialize, responseDeserialize } = keyServerService.getKey
     const request = { channel, slots: upToSlot - fromSlot, upToSlot, instance: this.#instance }
+    const details = { topUpToSlot, quota: stream.quota }
     const deadline = Date.now() + GET_KEY_DEADLINE_MS
     const done = (error: ServiceError | null, reply?: GetKeyReply): void => {
-      stream.asking = false
+      if (stream.asking === asking) stream.asking = undefined
       if (reply !== undefined) {
+        stream.backoffMs = FIRST_BACKOFF_MS
         stream.assignedSlots = Math.max(stream.assignedSlots, reply.assignedSlots)
-        for (const block of reply.blocks) this.#take(block, 'reply')
         this.#ask(channel, stream)
       } else if (error !== null && FINAL_CODES.includes(error.code)) {
         stream.goalSlots = fromSlot
+        stream.topGoalSlots = 0
         this.#handlers.refused(channel, error.details)
       } else {
-        this.#later(FIRST_BACKOFF_MS, () => this.#ask(channel, stream))
+        this.#later(stream.backoffMs, () => this.#ask(channel, stream))
+        stream.backoffMs = Math.min(2 * stream.backoffMs, MAX_BACKOFF_MS)
       }
     }
-    this.#client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, { deadline }, done)
+    const message = { ...request, ...details }
+    this.#client.makeUnaryRequest(path, requestSerialize, responseDeserialize, message, { deadline }, done)
   }
 
-  /** A reply may overtake the stream: what it brings too early is left to the stream, which is in order. */
-  #take(block: KeyBlock, source: 'stream' | 'reply'): void {
+  /** How far the server is asked to bring the stream. */
+  #targetOf({ goalSlots, nextSlot, buffer }: Stream): number {
+    const { ahead } = this.#options
+    if (ahead === undefined || buffer === undefined) return goalSlots
+    return nextSlot - goalSlots < ahead.lowSlots ? goalSlots + ahead.highSlots : goalSlots
+  }
+
+  #take(block: KeyBlock): void {
     const stream = this.#streams.get(block.channel)
-    const endSlot = block.slot + block.bytes.length / SLOT_BYTES
-    const early = stream !== undefined && source === 'reply' && block.slot > stream.nextSlot
-    if (stream === undefined || this.#closed || early || endSlot <= stream.nextSlot) {
+    if (stream === undefined || this.#closed) {
       wipe(block)
       return
     }
-    this.#fillHole(stream, block)
+    if (block.bytes.length === 0) {
+      this.#goOn(stream, block)
+      return
+    }
+    const endSlot = block.slot + block.bytes.length / SLOT_BYTES
+    if (endSlot <= stream.nextSlot) {
+      wipe(block)
+      return
+    }
+    if (block.slot > stream.nextSlot && stream.nextSlot > 0) this.#goOn(stream, { ...block, bytes: NO_BYTES })
     const known = Math.max(0, stream.nextSlot - block.slot)
     const fresh =
       known === 0 ? block : { ...block, slot: stream.nextSlot, bytes: block.bytes.slice(known * SLOT_BYTES) }
     if (fresh !== block) wipe(block)
     stream.nextSlot = endSlot
     this.#reportSoon(stream)
-    this.#handlers.block(fresh)
+    if (stream.buffer === undefined) {
+      this.#handlers.block(fresh)
+    } else {
+      stream.buffer.add(fresh)
+      this.#handOver(stream)
+    }
   }
 
-  /**
-   * A server that was started again goes on beyond what either end has, and its predecessor's last blocks may be lost to
-   * one of them. Random octets nobody else has take their place, so that the stream stays whole: messages under them fail
-   * at the other end, and the connection starts again on key beyond.
-   */
-  #fillHole(stream: Stream, { channel, slot }: KeyBlock): void {
-    if (stream.nextSlot === 0 || slot <= stream.nextSlot) return
-    const slots = Math.min(slot - stream.nextSlot, MAX_HOLE_SLOTS)
-    this.#handlers.block({ channel, slot: slot - slots, bytes: Uint8Array.from(randomBytes(slots * SLOT_BYTES)) })
-    stream.nextSlot = slot
+  #handOver({ buffer, goalSlots }: Stream): void {
+    for (const block of buffer?.takeUpTo(goalSlots) ?? []) this.#handlers.block(block)
+  }
+
+  /** What this end lacks before the slot never comes: the node that held it, or the server, was started again. */
+  #goOn(stream: Stream, start: KeyBlock): void {
+    for (const block of stream.buffer?.takeUpTo(start.slot) ?? []) wipe(block)
+    this.#handlers.block(start)
+    if (start.slot <= stream.nextSlot) return
+    stream.nextSlot = start.slot
+    this.#reportSoon(stream)
   }
 
   #reportSoon(stream: Stream): void {
@@ -305,7 +342,9 @@ export class KeyClient {
   #sendReport(done: (failed: readonly Stream[]) => void): void {
     const moved = [...this.#streams].filter(([, stream]) => stream.dirty)
     const streams = moved.map(([, stream]) => stream)
-    const uses = moved.map(([channel, { nextSlot, usedSlots }]) => ({ channel, heldSlots: nextSlot, usedSlots }))
+    const uses = moved.map(([channel, { nextSlot, usedSlots, discardedSlots }]) => {
+      return { channel, heldSlots: nextSlot, usedSlots, discardedSlots }
+    })
     for (const stream of streams) stream.dirty = false
     if (uses.length === 0) {
       done([])

@@ -9,17 +9,20 @@ import {
   type sendUnaryData,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
-import type { KeyBlock, LabEvent, PoolStatus, Wake } from '../runtime/contract.ts'
+import type { LabEvent, PoolStatus, Wake } from '../runtime/contract.ts'
+import { type BlockCall, BlockStream } from './block-stream.ts'
+import { CallLimit } from './call-limit.ts'
 import {
-  type BlocksRequest,
   type Empty,
   type GetKeyReply,
   type GetKeyRequest,
   keyServerService,
   type ReportUseRequest,
 } from './messages.ts'
-import { MAX_WANT_SLOTS } from './pool.ts'
-import type { KeyServerEffect, KeyServerInput, KeyServerNode, Refusal } from './server-node.ts'
+import { MAX_WANT_SLOTS } from './pool-options.ts'
+import type { KeyServerEffect, KeyServerInput, Refusal } from './server-contract.ts'
+import type { KeyServerNode } from './server-node.ts'
+import { type GetKeyCall, type Waiting, WaitingCalls } from './waiting-calls.ts'
 
 export type KeyServerTls = { readonly caPem: string; readonly certPem: string; readonly keyPem: string }
 
@@ -33,6 +36,15 @@ export type ServeOptions = {
   readonly nowMs: () => number
   readonly onStatus?: (status: PoolStatus) => void
   readonly onEvent?: (event: LabEvent) => void
+  /**
+   * The node cannot go on (its journal cannot be written): calls are ended and nothing more is handed out. Default: the error
+   * is thrown, which ends the process.
+   */
+  readonly onFault?: (error: unknown) => void
+  /** Calls a node may make in a second, default 5000; those beyond are refused. */
+  readonly maxCallsPerS?: number
+  /** A reader of blocks that takes nothing for so long is cut off; default 10 s. */
+  readonly slowReaderMs?: number
 }
 
 export type KeyServer = {
@@ -49,7 +61,14 @@ const MAX_WAIT_MS = 30_000
 const DEADLINE_MARGIN_MS = 50
 /** GetKey calls a node may have waiting. */
 const MAX_WAITING_PER_CLIENT = 256
+/** Streams a node may have open, ended ones that it does not read to their end included. */
+const MAX_STREAMS_PER_CLIENT = 16
 const MAX_REQUEST_BYTES = 65_536
+const CALLS_PER_S = 5000
+const SLOW_READER_MS = 10_000
+/** Calls under way on one connection; more wait at the client. */
+const MAX_CALLS_PER_CONNECTION = 512
+const IDLE_CONNECTION_MS = 300_000
 
 const REFUSAL_CODES: Record<Refusal, grpcStatus> = {
   unknownLink: grpcStatus.NOT_FOUND,
@@ -57,21 +76,15 @@ const REFUSAL_CODES: Record<Refusal, grpcStatus> = {
   notSender: grpcStatus.PERMISSION_DENIED,
   badSlot: grpcStatus.INVALID_ARGUMENT,
   tooFar: grpcStatus.INVALID_ARGUMENT,
+  unknownQuota: grpcStatus.PERMISSION_DENIED,
   peerBehind: grpcStatus.RESOURCE_EXHAUSTED,
+  overdue: grpcStatus.RESOURCE_EXHAUSTED,
+  aheadOfJournal: grpcStatus.FAILED_PRECONDITION,
 }
 
-type GetKeyCall = ServerUnaryCall<GetKeyRequest, GetKeyReply>
-type Waiting = {
-  readonly client: string
-  readonly channel: number
-  readonly fromSlot: number
-  readonly answer: () => void
-  timer?: NodeJS.Timeout
-}
-type BlockStream = ServerWritableStream<BlocksRequest, KeyBlock>
 type StatusStream = ServerWritableStream<Empty, PoolStatus>
 type CallStatus = { readonly code: grpcStatus; readonly details: string }
-type AnyCall = Pick<GetKeyCall, 'getAuthContext'>
+type AnyCall = Pick<GetKeyCall, 'getAuthContext' | 'getPeer'>
 
 /** The library's own extension point: `createSsl` cannot ask for TLS 1.3. */
 class MutualTls extends ServerCredentials {
@@ -90,6 +103,8 @@ export async function serveKeys(options: ServeOptions): Promise<KeyServer> {
   const binding = new Binding(options)
   const server = new Server({
     'grpc.max_receive_message_length': MAX_REQUEST_BYTES,
+    'grpc.max_concurrent_streams': MAX_CALLS_PER_CONNECTION,
+    'grpc.max_connection_idle_ms': IDLE_CONNECTION_MS,
     'grpc.keepalive_time_ms': 5000,
     'grpc.keepalive_timeout_ms': 3000,
   })
@@ -111,36 +126,41 @@ class Binding {
   readonly #options: ServeOptions
   readonly #blockStreams = new Map<string, BlockStream>()
   readonly #statusStreams = new Set<StatusStream>()
-  readonly #waiting = new Set<Waiting>()
+  readonly #openStreams = new Map<string, number>()
+  /** Callers by address and port of their connection, as long as a stream that was admitted by certificate keeps it open. */
+  readonly #connected = new Map<string, { readonly client: string; streams: number }>()
+  readonly #waiting = new WaitingCalls()
+  readonly #limits = new Map<string, CallLimit>()
   readonly #inputs: (KeyServerInput | Wake)[] = []
+  readonly #slowReaderTimer: NodeJS.Timeout
   #busy = false
   #closed = false
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: ServeOptions) {
     this.#options = options
+    const { slowReaderMs = SLOW_READER_MS } = options
+    this.#slowReaderTimer = setInterval(() => this.#endSlowReaders(slowReaderMs), slowReaderMs / 4).unref()
   }
 
   implementation(): UntypedServiceImplementation {
     return {
       getKey: (call: GetKeyCall, reply: sendUnaryData<GetKeyReply>) => this.#getKey(call, reply),
       keyPoolStatus: (call: AnyCall, reply: sendUnaryData<PoolStatus>) => {
-        if (this.#clientOf(call) === undefined) {
-          reply(NO_IDENTITY)
-          return
-        }
-        reply(null, this.#options.node.status(this.#options.nowMs()))
+        const client = this.#admit(call)
+        if (typeof client === 'string') reply(null, this.#options.node.status(this.#options.nowMs()))
+        else reply(client)
       },
       watchPool: (call: StatusStream) => this.#watchPool(call),
-      blocks: (call: BlockStream) => this.#blocks(call),
+      blocks: (call: BlockCall) => this.#blocks(call),
       reportUse: (call: ServerUnaryCall<ReportUseRequest, Empty>, reply: sendUnaryData<Empty>) => {
-        const client = this.#clientOf(call)
-        if (client === undefined) {
-          reply(NO_IDENTITY)
-          return
+        const client = this.#admit(call)
+        if (typeof client === 'string') {
+          this.#report(client, call.request)
+          reply(null, {})
+        } else {
+          reply(client)
         }
-        for (const use of call.request.uses) this.feed({ kind: 'report', client, ...use })
-        reply(null, {})
       },
     }
   }
@@ -154,8 +174,12 @@ class Binding {
     try {
       for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
         for (const effect of this.#options.node.handle(next, this.#options.nowMs())) this.#carryOut(effect)
-        this.#answerWaiting()
+        this.#waiting.answer((channel) => this.#assignedSlots(channel))
       }
+    } catch (error) {
+      this.close()
+      if (this.#options.onFault === undefined) throw error
+      this.#options.onFault(error)
     } finally {
       this.#busy = false
     }
@@ -165,9 +189,10 @@ class Binding {
   close(): void {
     this.#closed = true
     clearTimeout(this.#timer)
-    for (const waiting of this.#waiting) clearTimeout(waiting.timer)
-    for (const call of [...this.#blockStreams.values(), ...this.#statusStreams])
-      end(call, grpcStatus.UNAVAILABLE, 'closing')
+    clearInterval(this.#slowReaderTimer)
+    this.#waiting.clear()
+    const blockCalls = [...this.#blockStreams.values()].map(({ call }) => call)
+    for (const call of [...blockCalls, ...this.#statusStreams]) end(call, CLOSING)
   }
 
   #arm(): void {
@@ -195,89 +220,86 @@ class Binding {
   }
 
   #getKey(call: GetKeyCall, reply: sendUnaryData<GetKeyReply>): void {
-    const { node } = this.#options
-    const client = this.#clientOf(call)
-    const { channel, slots, upToSlot } = call.request
+    const { node, nowMs } = this.#options
+    const client = this.#admit(call)
+    const { channel, slots, upToSlot, topUpToSlot = 0, quota = '', instance = '' } = call.request
     const stream = node.stream(channel)
     // Without an absolute goal, a call means slots that nobody has asked for yet.
     const fromSlot = (upToSlot === undefined ? stream?.wantedSlots : stream?.assignedSlots) ?? 0
     const goal = upToSlot ?? fromSlot + slots
-    const refusal = client === undefined ? NO_IDENTITY : this.#getKeyRefusal(client, call.request, goal)
-    if (client === undefined || refusal !== undefined) {
+    const refusal = typeof client === 'string' ? this.#getKeyRefusal(client, call.request, goal) : client
+    if (typeof client !== 'string' || refusal !== undefined) {
       reply(refusal ?? NO_IDENTITY)
       return
     }
-    const assignedSlots = (): number => node.stream(channel)?.assignedSlots ?? 0
     const answer = (): void => {
-      const blocks = node.give(client, channel, fromSlot).filter((block) => block.slot < goal)
-      reply(null, { blocks, assignedSlots: assignedSlots() })
+      // A process that has a stream of blocks gets them there.
+      const given = instance === '' ? node.give(client, channel, fromSlot) : []
+      const blocks = given.filter((block) => block.slot < goal)
+      reply(null, { blocks, assignedSlots: this.#assignedSlots(channel) })
     }
-    this.feed({ kind: 'want', client, channel, upToSlot: goal })
-    if (goal <= fromSlot || assignedSlots() > fromSlot) answer()
-    else this.#wait(call, { client, channel, fromSlot, answer }, reply)
+    const leftMs = Math.min(MAX_WAIT_MS, Math.max(0, Number(call.getDeadline()) - Date.now() - DEADLINE_MARGIN_MS))
+    const want = { client, channel, upToSlot: goal, topUpToSlot, ...(quota !== '' && { quota }) }
+    // Without a stream of blocks nobody is there to get what comes later.
+    const deadline = this.#blockStreams.has(client) ? {} : { deadlineMs: nowMs() + leftMs }
+    this.feed({ kind: 'want', ...want, ...deadline })
+    if (this.#closed) reply(CLOSING)
+    else if (goal <= fromSlot || this.#assignedSlots(channel) > fromSlot) answer()
+    else this.#wait(call, { client, channel, fromSlot, answer }, leftMs, () => reply(NO_KEY))
+  }
+
+  #wait(call: GetKeyCall, entry: Omit<Waiting, 'timer'>, leftMs: number, giveUp: () => void): void {
+    const waiting: Waiting = { ...entry, timer: setTimeout(() => this.#waiting.drop(waiting) && giveUp(), leftMs) }
+    this.#waiting.add(call, waiting)
   }
 
   #getKeyRefusal(client: string, request: GetKeyRequest, goal: number): CallStatus | undefined {
-    const { channel, slots, upToSlot, instance = '' } = request
-    if (instance !== '' && this.#blockStreams.get(client)?.request.instance !== instance) {
+    const { channel, slots, upToSlot, instance = '', quota = '' } = request
+    if (instance !== '' && this.#blockStreams.get(client)?.call.request.instance !== instance) {
       return { code: grpcStatus.FAILED_PRECONDITION, details: 'no Blocks stream of this instance' }
     }
-    const reason = this.#options.node.refusal(client, channel, goal)
+    const reason = this.#options.node.refusal(client, channel, goal, quota === '' ? undefined : quota)
     if (reason !== undefined) return { code: REFUSAL_CODES[reason], details: reason }
     if (upToSlot === undefined && (slots < 1 || slots > MAX_WANT_SLOTS)) {
       return { code: grpcStatus.INVALID_ARGUMENT, details: `slots ${slots} is not in 1..${MAX_WANT_SLOTS}` }
     }
-    const waiting = [...this.#waiting].filter((entry) => entry.client === client).length
-    if (waiting < MAX_WAITING_PER_CLIENT) return undefined
-    return { code: grpcStatus.RESOURCE_EXHAUSTED, details: 'too many calls' }
+    return this.#waiting.countOf(client) < MAX_WAITING_PER_CLIENT ? undefined : TOO_MANY_CALLS
   }
 
-  #wait(call: GetKeyCall, entry: Waiting, reply: sendUnaryData<GetKeyReply>): void {
-    const leftMs = Number(call.getDeadline()) - Date.now() - DEADLINE_MARGIN_MS
-    entry.timer = setTimeout(
-      () => {
-        this.#waiting.delete(entry)
-        reply({ code: grpcStatus.RESOURCE_EXHAUSTED, details: 'no key before the deadline' })
-      },
-      Math.min(MAX_WAIT_MS, Math.max(0, leftMs)),
-    )
-    this.#waiting.add(entry)
-    call.on('cancelled', () => {
-      clearTimeout(entry.timer)
-      this.#waiting.delete(entry)
-    })
+  #assignedSlots(channel: number): number {
+    return this.#options.node.stream(channel)?.assignedSlots ?? 0
   }
 
-  #answerWaiting(): void {
-    for (const entry of this.#waiting) {
-      if ((this.#options.node.stream(entry.channel)?.assignedSlots ?? 0) <= entry.fromSlot) continue
-      this.#waiting.delete(entry)
-      clearTimeout(entry.timer)
-      entry.answer()
+  /** A report may name each channel of the caller once; of several words on one the last holds. */
+  #report(client: string, { uses }: ReportUseRequest): void {
+    const own = uses.filter(({ channel }) => this.#options.node.linkRefusal(client, channel >> 1) === undefined)
+    for (const use of new Map(own.map((use) => [use.channel, use])).values()) {
+      this.feed({ kind: 'report', client, ...use })
     }
   }
 
-  #blocks(call: BlockStream): void {
-    const { node } = this.#options
-    const client = this.#clientOf(call)
-    if (client === undefined) {
-      end(call, grpcStatus.UNAUTHENTICATED, NO_IDENTITY.details)
+  #blocks(call: BlockCall): void {
+    const { node, nowMs } = this.#options
+    const client = this.#admitStream(call)
+    if (typeof client !== 'string') {
+      end(call, client)
       return
     }
     const { links, have, instance } = call.request
-    const reason = links.map((link) => node.linkRefusal(client, link)).find((refusal) => refusal !== undefined)
+    const reason = links.map((link) => node.subscribeRefusal(client, link, have)).find((why) => why !== undefined)
     if (reason !== undefined) {
-      end(call, REFUSAL_CODES[reason], reason)
+      end(call, { code: REFUSAL_CODES[reason], details: reason })
       return
     }
     const earlier = this.#blockStreams.get(client)
     if (earlier !== undefined) {
       this.feed({ kind: 'gone', client })
-      end(earlier, grpcStatus.ABORTED, 'another stream of this node took over')
+      end(earlier.call, { code: grpcStatus.ABORTED, details: 'another stream of this node took over' })
     }
-    this.#blockStreams.set(client, call)
+    const give = (channel: number, fromSlot: number) => node.give(client, channel, fromSlot)
+    this.#blockStreams.set(client, new BlockStream(call, give, nowMs))
     const gone = (): void => {
-      if (this.#blockStreams.get(client) !== call) return
+      if (this.#blockStreams.get(client)?.call !== call) return
       this.#blockStreams.delete(client)
       this.feed({ kind: 'gone', client })
     }
@@ -290,8 +312,9 @@ class Binding {
   }
 
   #watchPool(call: StatusStream): void {
-    if (this.#clientOf(call) === undefined) {
-      end(call, grpcStatus.UNAUTHENTICATED, NO_IDENTITY.details)
+    const client = this.#admitStream(call)
+    if (typeof client !== 'string') {
+      end(call, client)
       return
     }
     const gone = (): void => void this.#statusStreams.delete(call)
@@ -301,15 +324,52 @@ class Binding {
     call.write(this.#options.node.status(this.#options.nowMs()))
   }
 
-  /** The node id of the caller: the common name of the certificate that it proved to hold. */
-  #clientOf(call: AnyCall): string | undefined {
-    const name: unknown = call.getAuthContext().sslPeerCertificate?.subject.CN
-    return typeof name === 'string' && name !== '' ? name : undefined
+  #endSlowReaders(slowReaderMs: number): void {
+    const nowMs = this.#options.nowMs()
+    for (const { call, behindSinceMs = nowMs } of this.#blockStreams.values()) {
+      if (nowMs - behindSinceMs > slowReaderMs) end(call, TOO_SLOW)
+    }
+  }
+
+  #admitStream(call: BlockCall | StatusStream): string | CallStatus {
+    const client = this.#admit(call)
+    if (typeof client !== 'string') return client
+    const open = this.#openStreams.get(client) ?? 0
+    if (open >= MAX_STREAMS_PER_CLIENT) return TOO_MANY_CALLS
+    this.#openStreams.set(client, open + 1)
+    const peer = call.getPeer()
+    const connection = this.#connected.get(peer) ?? { client, streams: 0 }
+    this.#connected.set(peer, connection)
+    connection.streams++
+    call.once('close', () => {
+      this.#openStreams.set(client, (this.#openStreams.get(client) ?? 1) - 1)
+      connection.streams--
+      if (connection.streams === 0) this.#connected.delete(peer)
+    })
+    return client
+  }
+
+  #admit(call: AnyCall): string | CallStatus {
+    const name = this.#connected.get(call.getPeer())?.client ?? nameOf(call)
+    if (name === undefined) return NO_IDENTITY
+    const limit = this.#limits.get(name) ?? new CallLimit(this.#options.maxCallsPerS ?? CALLS_PER_S)
+    this.#limits.set(name, limit)
+    return limit.take(this.#options.nowMs()) ? name : TOO_MANY_CALLS
   }
 }
 
-const NO_IDENTITY: CallStatus = { code: grpcStatus.UNAUTHENTICATED, details: 'the certificate names no node' }
+/** The node id of a caller: the common name of the certificate that it proved to hold. */
+function nameOf(call: AnyCall): string | undefined {
+  const name: unknown = call.getAuthContext().sslPeerCertificate?.subject.CN
+  return typeof name === 'string' && name !== '' ? name : undefined
+}
 
-function end(call: BlockStream | StatusStream, code: grpcStatus, details: string): void {
+const NO_IDENTITY: CallStatus = { code: grpcStatus.UNAUTHENTICATED, details: 'the certificate names no node' }
+const TOO_MANY_CALLS: CallStatus = { code: grpcStatus.RESOURCE_EXHAUSTED, details: 'too many calls' }
+const NO_KEY: CallStatus = { code: grpcStatus.RESOURCE_EXHAUSTED, details: 'no key before the deadline' }
+const TOO_SLOW: CallStatus = { code: grpcStatus.RESOURCE_EXHAUSTED, details: 'the reader is too slow' }
+const CLOSING: CallStatus = { code: grpcStatus.UNAVAILABLE, details: 'closing' }
+
+function end(call: BlockCall | StatusStream, { code, details }: CallStatus): void {
   call.emit('error', Object.assign(new Error(details), { code, details }))
 }

@@ -1,15 +1,17 @@
 import type { MethodDefinition } from '@grpc/grpc-js'
 import protobuf from 'protobufjs'
 import type { KeyBlock, PoolStatus, StockLevel } from '../runtime/contract.ts'
-import { isSlot, SLOT_BYTES } from './pool.ts'
+import { isSlot, SLOT_BYTES } from './pool-options.ts'
 import { KEYSERVER_PROTO } from './proto.ts'
-import type { StreamPosition } from './server-node.ts'
+import type { StreamPosition } from './server-contract.ts'
 
 export type GetKeyRequest = {
   readonly channel: number
   readonly slots: number
   readonly upToSlot?: number
   readonly instance?: string
+  readonly topUpToSlot?: number
+  readonly quota?: string
 }
 export type GetKeyReply = { readonly blocks: readonly KeyBlock[]; readonly assignedSlots: number }
 export type BlocksRequest = {
@@ -17,7 +19,12 @@ export type BlocksRequest = {
   readonly have: readonly StreamPosition[]
   readonly instance: string
 }
-export type StreamUse = { readonly channel: number; readonly heldSlots: number; readonly usedSlots: number }
+export type StreamUse = {
+  readonly channel: number
+  readonly heldSlots: number
+  readonly usedSlots: number
+  readonly discardedSlots?: number
+}
 export type ReportUseRequest = { readonly uses: readonly StreamUse[] }
 export type Empty = Readonly<Record<string, never>>
 

@@ -1,35 +1,32 @@
 import type { KeyBlock, LinkState, PoolBooks, PoolStatus, StockLevel } from '../runtime/contract.ts'
 import { LevelGauge } from './level.ts'
-import { Stock } from './stock.ts'
-import { StreamLedger, Tally } from './stream.ts'
+import {
+  AUTHENTICATION_SLOTS,
+  checkPoolOptions,
+  isSlot,
+  type KeyPoolOptions,
+  MAX_WANT_SLOTS,
+  SLOT_BYTES,
+} from './pool-options.ts'
+import type { PoolRecord } from './pool-record.ts'
+import { carryHopByHop } from './relay.ts'
+import { RelayLinks, type RouteChange } from './relay-links.ts'
+import { type Source, Sources } from './sources.ts'
+import type { Claim } from './stock.ts'
+import { StreamLedger, type StreamRecord, Tally } from './stream.ts'
 
-/** Bytes in a slot of a key stream. */
-export const SLOT_BYTES = 4
-/** The furthest a want may reach ahead of its stream, in slots (256 KiB of key). */
-export const MAX_WANT_SLOTS = 65_536
-/** Streams end here, far below 2^53, so that sums of slots and bits stay exact. */
-export const MAX_SLOT = 2 ** 47
-
-export type KeyPoolOptions = {
-  /** `shared`: one stock for all links. `perLink`: a stock each, with an equal part of the cap. */
-  readonly poolKind: 'shared' | 'perLink'
-  /** Links with `keys: local` draw on material of their own, made on demand, which K does not count. */
-  readonly links: readonly { readonly link: number; readonly keys: 'pool' | 'local' }[]
-  /** K_cap: the most the pool holds; generation beyond it is discarded. */
-  readonly capBits: number
-  /** K_safe <= K_th <= K_cap. */
-  readonly safeBits: number
-  readonly thBits: number
-  /** A level is left upwards only this far above its bound; default 0.05. */
-  readonly hysteresisRatio?: number
-  /** Material older than this is expired; default never. */
-  readonly expiryMs?: number
-  /** Source of key material: `n` fresh bytes. */
-  readonly randomBytes: (n: number) => Uint8Array
+/** What a want may say besides how far its stream is to reach. */
+export type WantDetails = {
+  /** So far the key is for the chain of the highest priority, which may draw on its reserve. */
+  readonly topUpToSlot?: number
+  /** Which quota pays; needed where several name the channel. */
+  readonly quota?: string
+  /** Lab time from which nobody wants it any more; default never. */
+  readonly deadlineMs?: number
 }
 
-type Want = { readonly stream: StreamLedger; readonly upToSlot: number }
-type Source = { readonly stock: Stock; wants: Want[] }
+type Grant = { slots: number; readonly route: readonly number[] | undefined }
+type Granted = { readonly slot: number; readonly grants: Grant[] }
 
 /**
  * The key pool: material not yet assigned, and how far each channel's key stream is assigned and used (MODEL: (10), (40)).
@@ -44,75 +41,122 @@ export class KeyPool {
   readonly #options: KeyPoolOptions
   readonly #tally = new Tally()
   readonly #localTally = new Tally()
-  readonly #sources: readonly Source[]
-  readonly #sourceOf = new Map<number, Source | undefined>()
+  readonly #relayTally = new Tally()
+  readonly #sources: Sources
+  readonly #relays: RelayLinks
   readonly #streams = new Map<number, StreamLedger>()
+  readonly #localChannels = new Set<number>()
   readonly #gauge: LevelGauge
+  readonly #changed = new Set<StreamLedger>()
+  #totalsChanged = false
 
   /** Throws with every problem of the options. */
   constructor(options: KeyPoolOptions) {
-    checkOptions(options)
+    checkPoolOptions(options)
     this.#options = options
-    const poolLinks = options.links.filter((link) => link.keys === 'pool')
-    const sourceCount = options.poolKind === 'shared' ? 1 : poolLinks.length
-    const capSlots = Math.floor(options.capBits / Math.max(1, sourceCount) / 32)
-    this.#sources = Array.from({ length: sourceCount }, () => ({ stock: new Stock(capSlots), wants: [] }))
-    for (const [index, { link }] of poolLinks.entries()) {
-      this.#sourceOf.set(link, this.#sources[options.poolKind === 'shared' ? 0 : index])
-    }
+    this.#sources = new Sources(options)
+    this.#relays = new RelayLinks(options, this.#sources)
+    const tallies = { pool: this.#tally, local: this.#localTally, relay: this.#relayTally }
     for (const { link, keys } of options.links) {
-      const tally = keys === 'pool' ? this.#tally : this.#localTally
-      for (const channel of [2 * link, 2 * link + 1]) this.#streams.set(channel, new StreamLedger(channel, tally))
+      for (const channel of [2 * link, 2 * link + 1]) {
+        this.#streams.set(channel, new StreamLedger(channel, tallies[keys], this.#changed))
+        if (keys === 'local') this.#localChannels.add(channel)
+      }
     }
     const { safeBits, thBits, hysteresisRatio = 0.05 } = options
-    this.#gauge = new LevelGauge({ safeBits, thBits, reachBits: sourceCount * capSlots * 32, hysteresisRatio })
+    this.#gauge = new LevelGauge({ safeBits, thBits, reachBits: this.#sources.capSlots * 32, hysteresisRatio })
   }
 
   /** Adds `bits` (may be a fraction) that a link generated. Gives the blocks that waiting wants now get. */
   generate(link: number, bits: number, tMs: number): KeyBlock[] {
-    const source = this.#sourceOf.get(link)
-    if (source === undefined) throw new RangeError(`NOT_A_POOL_LINK ${link}`)
+    const feeds = this.#sources.feedsOf(link)
+    if (feeds === undefined) throw new RangeError(`NOT_A_POOL_LINK ${link}`)
     if (!(bits >= 0 && bits <= Number.MAX_SAFE_INTEGER)) throw new RangeError(`BAD_BITS ${bits} on link ${link}`)
-    this.#tally.generatedSlots += source.stock.add(bits, tMs)
-    // Wants first: material that somebody waits for never counts as overflow.
-    const blocks = this.#serve(source)
-    this.#tally.discardedSlots += source.stock.takeOverflow()
-    this.#gauge.update(this.#poolSlots * 32)
+    const blocks: KeyBlock[] = []
+    for (const { source, ratio } of feeds) {
+      this.#tally.generatedSlots += source.stock.add(bits * ratio, tMs)
+      // Wants first: material that somebody waits for never counts as overflow.
+      blocks.push(...this.#serve(source))
+      if (this.#relays.drawOnSeveral) blocks.push(...this.#serveOthers(source))
+      this.#tally.discardedSlots += source.stock.takeOverflow()
+    }
+    this.#totalsChanged = true
+    this.#gauge.update(this.#sources.slots * 32)
     return blocks
   }
 
   /**
    * The stream of `channel` is to reach `upToSlot`; asking again for the same costs nothing. Gives what there is now, the
-   * rest comes from later `generate` calls, oldest want first.
+   * rest comes from later calls. Those who wait are served in fair turns.
    */
-  want(channel: number, upToSlot: number): KeyBlock[] {
+  want(channel: number, upToSlot: number, details: WantDetails = {}): KeyBlock[] {
     const stream = this.#stream(channel)
     if (!isSlot(upToSlot)) throw new RangeError(`BAD_SLOT ${upToSlot} of channel ${channel}`)
     if (upToSlot - stream.assignedSlots > MAX_WANT_SLOTS)
       throw new RangeError(`TOO_FAR ${upToSlot} of channel ${channel}`)
-    if (upToSlot <= stream.wantedSlots) return []
-    stream.wantedSlots = upToSlot
-    const source = this.#sourceOf.get(channel >> 1)
-    if (source === undefined) {
-      const slots = upToSlot - stream.assignedSlots
-      this.#localTally.generatedSlots += slots
-      return [this.#assign(stream, slots)]
+    const moreSlots = Math.max(0, upToSlot - stream.wantedSlots)
+    if (this.#localChannels.has(channel)) return this.#makeLocal(stream, moreSlots)
+    const source = this.#sourceOf(channel, details.quota)
+    if (source === undefined) throw new RangeError(`NO_QUOTA ${details.quota ?? ''} for channel ${channel}`)
+    stream.wantedSlots += moreSlots
+    const { topChainChannels } = this.#options.reserve ?? {}
+    if (topChainChannels === undefined || topChainChannels.includes(channel)) {
+      stream.topWantedSlots = Math.max(stream.topWantedSlots, Math.min(details.topUpToSlot ?? 0, upToSlot))
     }
-    source.wants.push({ stream, upToSlot })
+    source.queue.add(stream, moreSlots, details.deadlineMs)
+    if (moreSlots === 0 && details.topUpToSlot === undefined) return []
     const blocks = this.#serve(source)
-    this.#gauge.update(this.#poolSlots * 32)
+    this.#gauge.update(this.#sources.slots * 32)
     return blocks
   }
 
-  /** The sender has used its stream up to `usedSlots`. False, and nothing changes, if so much was never assigned. */
-  reportUse(channel: number, usedSlots: number): boolean {
+  /** Whether the channel may draw on the quota of that name (undefined: on the one it draws on by default). */
+  mayDrawOn(channel: number, quota: string | undefined): boolean {
+    return this.#localChannels.has(channel) || this.#sourceOf(channel, quota) !== undefined
+  }
+
+  /** Nobody wants more of the stream than it has. */
+  withdraw(channel: number): void {
+    const stream = this.#stream(channel)
+    for (const { queue } of this.#sources) queue.remove(channel)
+    stream.wantedSlots = stream.assignedSlots
+    stream.topWantedSlots = Math.min(stream.topWantedSlots, stream.wantedSlots)
+  }
+
+  /** Withdraws the wants whose deadline has come; gives their channels. */
+  withdrawOverdue(tMs: number): number[] {
+    const channels: number[] = []
+    for (const { queue } of this.#sources) {
+      if ((queue.nextDeadlineMs ?? Number.POSITIVE_INFINITY) > tMs) continue
+      for (const { stream, slots, deadlineMs } of [...queue]) {
+        if (deadlineMs === undefined || deadlineMs > tMs) continue
+        queue.remove(stream.channel)
+        stream.wantedSlots -= slots
+        stream.topWantedSlots = Math.min(stream.topWantedSlots, stream.wantedSlots)
+        channels.push(stream.channel)
+      }
+    }
+    return channels
+  }
+
+  /** Lab time of the earliest deadline of a want that waits. */
+  get nextDeadlineMs(): number | undefined {
+    return this.#sources.nextDeadlineMs
+  }
+
+  /**
+   * The sender has used its stream up to `usedSlots`, of which it has discarded `discardedSlots` since its process began.
+   * False, and nothing changes, if so much was never assigned.
+   */
+  reportUse(channel: number, usedSlots: number, discardedSlots = 0): boolean {
     const stream = this.#stream(channel)
     if (!isSlot(usedSlots) || usedSlots > stream.assignedSlots) return false
-    stream.use(usedSlots)
+    if (!isSlot(discardedSlots) || discardedSlots > usedSlots) return false
+    stream.use(usedSlots, discardedSlots)
     return true
   }
 
-  /** Reserved slots below `upToSlot` will never be used (a crash skipped them). False if so much was never assigned. */
+  /** The sender's process is gone, and with it what is reserved below `upToSlot`. False if so much was never assigned. */
   discard(channel: number, upToSlot: number): boolean {
     const stream = this.#stream(channel)
     if (!isSlot(upToSlot) || upToSlot > stream.assignedSlots) return false
@@ -123,15 +167,43 @@ export class KeyPool {
   /** Lets the stream go on at `slot`, because an end holds an earlier run's key up to there. Reserved slots are discarded. */
   resume(channel: number, slot: number): void {
     const stream = this.#stream(channel)
-    if (isSlot(slot) && slot > stream.assignedSlots) stream.resume(slot)
+    if (!isSlot(slot) || slot <= stream.assignedSlots) return
+    stream.discard(stream.assignedSlots)
+    stream.skipTo(slot)
+    let tooManySlots = -(stream.wantedSlots - stream.assignedSlots)
+    for (const { queue } of this.#sources) tooManySlots += queue.slotsOf(channel)
+    for (const { queue } of this.#sources) tooManySlots -= queue.shrink(channel, tooManySlots)
+  }
+
+  /** Lets the stream go on at `slot`; what is reserved stays so. The numbers between never stand for key. */
+  resumeBeyond(channel: number, slot: number): void {
+    this.#stream(channel).skipTo(slot)
   }
 
   /** Expires pool material older than `expiryMs` at `tMs`. Assigned material does not expire. */
   expire(tMs: number): void {
     const { expiryMs } = this.#options
     if (expiryMs === undefined) return
-    for (const { stock } of this.#sources) this.#tally.expiredSlots += stock.takeOlderThan(tMs - expiryMs)
-    this.#gauge.update(this.#poolSlots * 32)
+    for (const { stock } of this.#sources) {
+      const slots = stock.takeOlderThan(tMs - expiryMs)
+      this.#tally.expiredSlots += slots
+      if (slots > 0) this.#totalsChanged = true
+    }
+    this.#gauge.update(this.#sources.slots * 32)
+  }
+
+  /** A link broke or came back: relayed key goes another way, and what waited for a way may have one. */
+  setLinkUp(link: number, up: boolean): KeyBlock[] {
+    if (!this.#relays.setLinkUp(link, up)) return []
+    const blocks: KeyBlock[] = []
+    for (const source of this.#sources) blocks.push(...this.#serve(source))
+    this.#gauge.update(this.#sources.slots * 32)
+    return blocks
+  }
+
+  /** Relay links whose key took another path since this was last asked. */
+  takeRouteChanges(): readonly RouteChange[] {
+    return this.#relays.takeRouteChanges()
   }
 
   /** Length of the channel's stream: slots below it are assigned. */
@@ -149,7 +221,7 @@ export class KeyPool {
   }
 
   books(): PoolBooks {
-    return this.#tally.books(this.#poolSlots)
+    return this.#tally.books(this.#sources.slots)
   }
 
   /** Books of the links with `keys: local`; their pool is always empty. */
@@ -157,13 +229,44 @@ export class KeyPool {
     return this.#localTally.books(0)
   }
 
+  /** Books of the key that relays carried: generated when carried. What the hops spent is in `books`, as used. */
+  relayBooks(): PoolBooks {
+    return this.#relayTally.books(0)
+  }
+
+  /** Key that each pool link spent on carrying relayed key, bits; part of what `books` calls used. */
+  relayUseBits(): ReadonlyMap<number, number> {
+    return this.#relays.useBits()
+  }
+
+  /** What became of each channel's slots. */
+  streams(): StreamRecord[] {
+    return [...this.#streams.values()].map((stream) => stream.record())
+  }
+
   status(tMs: number, links: readonly LinkState[]): PoolStatus {
     const { safeBits, thBits, capBits } = this.#options
     return { tMs, level: this.level, safeBits, thBits, capBits, books: this.books(), links }
   }
 
-  get #poolSlots(): number {
-    return this.#sources.reduce((sum, source) => sum + source.stock.slots, 0)
+  /** All totals, and the streams that changed since this was last asked; undefined if nothing has. */
+  takeChanges(): PoolRecord | undefined {
+    if (this.#changed.size === 0 && !this.#totalsChanged) return undefined
+    const streams = [...this.#changed].map((stream) => stream.record())
+    this.#changed.clear()
+    this.#totalsChanged = false
+    const [pool, local, relay] = [this.#tally.record(), this.#localTally.record(), this.#relayTally.record()]
+    return { pool, local, relay, relayUse: this.#relays.takeUseChanges(), streams }
+  }
+
+  /** Takes up an earlier life's books, before anything else happens. What was in its pool is discarded. */
+  restore(record: PoolRecord): void {
+    for (const stream of record.streams) this.#stream(stream.channel).restore(stream)
+    this.#tally.restore(record.pool)
+    this.#localTally.restore(record.local)
+    this.#relayTally.restore(record.relay)
+    this.#relays.restoreUse(record.relayUse)
+    this.#totalsChanged = true
   }
 
   #stream(channel: number): StreamLedger {
@@ -172,48 +275,98 @@ export class KeyPool {
     return stream
   }
 
+  #sourceOf(channel: number, quota: string | undefined): Source | undefined {
+    return this.#sources.of(channel, quota) ?? this.#relays.sourceOf(channel >> 1)
+  }
+
+  #makeLocal(stream: StreamLedger, slots: number): KeyBlock[] {
+    if (slots === 0) return []
+    stream.wantedSlots += slots
+    this.#localTally.generatedSlots += slots
+    const slot = stream.assignedSlots
+    stream.assign(slots)
+    return [{ channel: stream.channel, slot, bytes: this.#localBytes(slots * SLOT_BYTES, stream.channel >> 1) }]
+  }
+
   #serve(source: Source): KeyBlock[] {
+    const granted = new Map<StreamLedger, Granted>()
+    source.queue.serve((stream, slots) => {
+      const slot = stream.assignedSlots
+      const grant = this.#grant(source, stream, slots)
+      if (grant.slots === 0) return 0
+      const known = granted.get(stream) ?? { slot, grants: [] }
+      const last = known.grants.at(-1)
+      if (last !== undefined && String(last.route) === String(grant.route)) last.slots += grant.slots
+      else known.grants.push(grant)
+      granted.set(stream, known)
+      stream.assign(grant.slots)
+      return grant.slots
+    })
+    this.#relays.rehome(source)
+    return [...granted].map(([stream, { slot, grants }]) => ({
+      channel: stream.channel,
+      slot,
+      bytes: joined(grants.map((grant) => this.#draw(stream.channel >> 1, grant))),
+    }))
+  }
+
+  /** A relay that waits at one stock may have been waiting for another one. */
+  #serveOthers(served: Source): KeyBlock[] {
     const blocks: KeyBlock[] = []
-    let done = 0
-    for (const { stream, upToSlot } of source.wants) {
-      const taken = source.stock.take(Math.max(0, upToSlot - stream.assignedSlots))
-      if (taken > 0) blocks.push(this.#assign(stream, taken))
-      if (stream.assignedSlots < upToSlot) break
-      done++
+    for (const source of this.#sources) {
+      if (source !== served && source.queue.size > 0) blocks.push(...this.#serve(source))
     }
-    if (done > 0) source.wants.splice(0, done)
     return blocks
   }
 
-  #assign(stream: StreamLedger, slots: number): KeyBlock {
-    const slot = stream.assignedSlots
-    stream.assign(slots)
-    // A plain array of our own: the source may give a Buffer, whose `slice` shares memory and would share its overwriting.
-    const drawn = this.#options.randomBytes(slots * SLOT_BYTES)
-    const bytes = new Uint8Array(drawn)
-    drawn.fill(0)
-    return { channel: stream.channel, slot, bytes }
+  #grant(source: Source, stream: StreamLedger, slots: number): Grant {
+    const claim: Claim = {
+      slots,
+      authenticationSlots: AUTHENTICATION_SLOTS - stream.unspentSlots,
+      topChainSlots: stream.topWantedSlots - stream.assignedSlots,
+    }
+    const link = stream.channel >> 1
+    if (!this.#relays.has(link)) return { slots: source.stock.take(claim), route: undefined }
+    const carried = this.#relays.take(link, source, claim)
+    if (carried === undefined) return { slots: 0, route: undefined }
+    this.#tally.usedSlots += carried.slots * carried.route.length
+    this.#relayTally.generatedSlots += carried.slots
+    return carried
+  }
+
+  /** The bytes of a grant: key of the link's own QKD, or new key carried over those of its route. */
+  #draw(link: number, { slots, route }: Grant): Uint8Array {
+    const sizeBytes = slots * SLOT_BYTES
+    if (route === undefined) return owned(this.#options.randomBytes(sizeBytes, link))
+    const key = this.#localBytes(sizeBytes, link)
+    const pads = route.map((hop) => owned(this.#options.randomBytes(sizeBytes, hop)))
+    const carried = carryHopByHop(key, pads)
+    key.fill(0)
+    return carried
+  }
+
+  #localBytes(sizeBytes: number, link: number): Uint8Array {
+    return owned(this.#options.localBytes?.(sizeBytes) ?? this.#options.randomBytes(sizeBytes, link))
   }
 }
 
-/** Whether a number can be a position in a key stream. */
-export function isSlot(slot: number): boolean {
-  return Number.isInteger(slot) && slot >= 0 && slot <= MAX_SLOT
+/** A plain array of our own: the source may give a Buffer, whose `slice` shares memory and would share its overwriting. */
+function owned(drawn: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(drawn)
+  drawn.fill(0)
+  return bytes
 }
 
-function checkOptions(options: KeyPoolOptions): void {
-  const { capBits, safeBits, thBits, hysteresisRatio = 0.05, expiryMs = 1, links } = options
-  const problems: string[] = []
-  if (!(Number.isSafeInteger(capBits) && capBits >= 32)) problems.push(`capBits ${capBits} is not an integer >= 32`)
-  if (!(safeBits >= 0 && safeBits <= thBits)) problems.push(`safeBits ${safeBits} is not in 0..thBits`)
-  if (!(thBits >= 0 && thBits <= capBits)) problems.push(`thBits ${thBits} is not in 0..capBits ${capBits}`)
-  if (!(hysteresisRatio >= 0 && hysteresisRatio < 1)) problems.push(`hysteresisRatio ${hysteresisRatio} is not in 0..1`)
-  if (!(expiryMs > 0)) problems.push(`expiryMs ${expiryMs} is not positive`)
-  const seen = new Set<number>()
-  for (const { link } of links) {
-    if (!(Number.isInteger(link) && link >= 0 && link <= 32_767)) problems.push(`link ${link} is not in 0..32767`)
-    if (seen.has(link)) problems.push(`link ${link} is named twice`)
-    seen.add(link)
+/** One run of bytes of several, which are overwritten. */
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [first] = parts
+  if (first !== undefined && parts.length === 1) return first
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+    part.fill(0)
   }
-  if (problems.length > 0) throw new RangeError(`BAD_POOL_OPTIONS: ${problems.join('; ')}`)
+  return whole
 }

@@ -6,16 +6,19 @@ package q104.v1;
 
 service KeyServer {
   // Asks for more key on a channel the caller sends on. Waits up to the call's deadline (at most 30 s) for at least one
-  // slot; what is still wanted then stays wanted and comes by Blocks.
-  // INVALID_ARGUMENT: number out of range. NOT_FOUND: no such link. PERMISSION_DENIED: not the channel's sender.
-  // FAILED_PRECONDITION: the instance has no Blocks stream. RESOURCE_EXHAUSTED: no key until the deadline, too many calls at
-  // once, or the other end is far behind.
+  // slot. What is still wanted then comes by Blocks, if the caller has such a stream open; otherwise the want is dropped.
+  // INVALID_ARGUMENT: number out of range. NOT_FOUND: no such link. PERMISSION_DENIED: not the channel's sender, or not
+  // its quota. FAILED_PRECONDITION: the instance has no Blocks stream. RESOURCE_EXHAUSTED: no key until the deadline, too
+  // many calls at once or in a second, or the other end is far behind.
   rpc GetKey(GetKeyRequest) returns (GetKeyReply);
   rpc KeyPoolStatus(Empty) returns (PoolStatus);
   // The pool's state every 100 ms and whenever its level changes. A slow reader misses some.
+  // RESOURCE_EXHAUSTED: the node has 16 streams open already.
   rpc WatchPool(Empty) returns (stream PoolStatus);
   // Key of both directions of the caller's links, from where its copies end, in order per channel. Blocks stay on the
   // server until acknowledged by ReportUse. One stream a node: a new one ends the old one with ABORTED.
+  // NOT_FOUND, PERMISSION_DENIED: not a link of the caller. FAILED_PRECONDITION: the caller has key this server knows nothing
+  // of. RESOURCE_EXHAUSTED: the caller reads too slowly; what it has not got it gets when it comes again.
   rpc Blocks(BlocksRequest) returns (stream KeyBlock);
   rpc ReportUse(ReportUseRequest) returns (Empty);
 }
@@ -32,8 +35,12 @@ message GetKeyRequest {
   // In place of slots: where the stream is to reach, at most 65536 slots beyond its end. Idempotent.
   optional uint64 up_to_slot = 3;
   // If set: grant only while the process of this name (BlocksRequest) has its Blocks stream open, so that no key is assigned
-  // before the server knows where the process's copies end.
+  // before the server knows where the process's copies end. The key then comes by Blocks alone.
   string instance = 4;
+  // So far the key is for the chain of the highest priority, which may draw on the reserve that is kept for it.
+  uint64 top_up_to_slot = 5;
+  // Which quota pays, where the pool is divided into quotas and several of them name the channel.
+  string quota = 6;
 }
 
 message GetKeyReply {
@@ -45,7 +52,8 @@ message GetKeyReply {
 message KeyBlock {
   uint32 channel = 1;
   uint64 slot = 2;
-  // Whole slots; none at all when the block only says where the stream goes on for a caller that has lost its copy.
+  // Whole slots; none at all when the block only says where the stream goes on: what the caller lacks before it is lost for
+  // good, and a sender is to use nothing before it.
   bytes key = 3;
 }
 
@@ -69,6 +77,8 @@ message StreamUse {
   uint64 held_slots = 2;
   // The stream is used up to here; counts when the caller is the sender.
   uint64 used_slots = 3;
+  // Of the used slots, those that the caller's process has skipped so far and that protected nothing.
+  uint64 discarded_slots = 4;
 }
 
 message ReportUseRequest {

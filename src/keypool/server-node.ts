@@ -1,91 +1,51 @@
 import type { KeyBlock, LabEvent, LinkState, Node, PoolBooks, PoolStatus, Wake } from '../runtime/contract.ts'
 import { Outbox } from './outbox.ts'
-import { isSlot, KeyPool, type KeyPoolOptions, MAX_WANT_SLOTS } from './pool.ts'
+import { KeyPool } from './pool.ts'
+import { isSlot, MAX_WANT_SLOTS } from './pool-options.ts'
+import type { KeyServerEffect, KeyServerInput, KeyServerOptions, Refusal, StreamPosition } from './server-contract.ts'
+import type { StreamRecord } from './stream.ts'
 
-export type KeyServerOptions = Omit<KeyPoolOptions, 'links'> & {
-  /** Each link with the node ids of its first and second end; channel 2 x link is sent on by the first. */
-  readonly links: readonly {
-    readonly link: number
-    readonly ends: readonly [string, string]
-    readonly keys: 'pool' | 'local'
-  }[]
-  /** How often the pool's state is published; default 100 ms. */
-  readonly statusPeriodMs?: number
-  /** How often the `pool` event is recorded; default 1000 ms. */
-  readonly eventPeriodMs?: number
-  /** Nothing more is assigned to a channel when an end has not taken this much of it; default 262,144 slots (1 MiB). */
-  readonly maxBacklogSlots?: number
-}
+/**
+ * Slots for which a stream is marked in the journal ahead of use, because a durable write takes milliseconds: so many, or more
+ * where they last for less than ten seconds.
+ */
+const MIN_AHEAD_SLOTS = 1024
+const MAX_AHEAD_SLOTS = 65_536
+const MARK_LIFE_MS = 10_000
 
-/** How far an end's copy of a stream reaches. */
-export type StreamPosition = { readonly channel: number; readonly slot: number }
-
-export type KeyServerInput =
-  | { readonly kind: 'start' }
-  /** A link generated `bits` since the last time. */
-  | { readonly kind: 'generated'; readonly link: number; readonly bits: number }
-  | { readonly kind: 'linkState'; readonly state: LinkState }
-  /** `client`, the channel's sender, wants the stream to reach `upToSlot`. Idempotent. */
-  | { readonly kind: 'want'; readonly client: string; readonly channel: number; readonly upToSlot: number }
-  /**
-   * The stream is used up to `usedSlots`. With a `client`, only its sender's word on use counts, and either end says with
-   * `heldSlots` what it has safely received. Without one it is the sender's own node that speaks, in the same process.
-   */
-  | {
-      readonly kind: 'report'
-      readonly channel: number
-      readonly usedSlots: number
-      readonly client?: string
-      readonly heldSlots?: number
-    }
-  /**
-   * `client` is to get the blocks of `links`, from where its copies end (`have`; default 0). With `have` it acknowledges
-   * what it gets by reports, and what it has not acknowledged it gets again when it subscribes again; without, what it was
-   * given counts as received. `instance` names the client's process: key that an earlier process sent with may be used
-   * already, so a new one never gets it again; it is discarded.
-   */
-  | {
-      readonly kind: 'subscribe'
-      readonly client: string
-      readonly links: readonly number[]
-      readonly instance?: string
-      readonly have?: readonly StreamPosition[]
-    }
-  | { readonly kind: 'gone'; readonly client: string }
-  | { readonly kind: 'drain' }
-
-/** Why a request is refused. `peerBehind`: the other end has not taken its key yet; try again later. */
-export type Refusal = 'unknownLink' | 'notEnd' | 'notSender' | 'badSlot' | 'tooFar' | 'peerBehind'
-
-export type KeyServerEffect =
-  /** The block is the client's own copy. Per client and channel they come in stream order; the first may begin anywhere. */
-  | { readonly kind: 'blocks'; readonly client: string; readonly block: KeyBlock }
-  | { readonly kind: 'status'; readonly status: PoolStatus }
-  | { readonly kind: 'event'; readonly event: LabEvent }
-  | { readonly kind: 'refuse'; readonly client: string; readonly reason: Refusal }
+/** Up to where the journal allows a stream to be assigned, since when, and by how much that was ahead. */
+type Mark = { readonly slot: number; readonly atMs: number; readonly aheadSlots: number }
 
 /** The key server: a key pool and the two ends of each link, the same on gRPC and in virtual time. A client is a node id. */
 export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
   wakeAtMs: number | undefined
+  readonly #options: KeyServerOptions
   readonly #pool: KeyPool
   readonly #maxBacklogSlots: number
   readonly #statusPeriodMs: number
   readonly #eventPeriodMs: number
+  readonly #hasRelays: boolean
   readonly #outboxes = new Map<number, readonly [Outbox, Outbox]>()
   readonly #linkStates = new Map<number, LinkState>()
+  readonly #marks = new Map<number, Mark>()
+  /** Of each channel, the slot before which its sender is to use nothing. */
+  readonly #skipTo = new Map<number, number>()
+  #restored: LabEvent | undefined
   #statusAtMs = 0
   #eventAtMs = 0
   #publishedLevel: string | undefined
 
   /** Throws with every problem of the options. */
   constructor(options: KeyServerOptions) {
-    const { maxBacklogSlots = 262_144, statusPeriodMs = 100, eventPeriodMs = 1000 } = options
+    const { maxBacklogSlots = 262_144, statusPeriodMs = 100, eventPeriodMs = 1000, links } = options
     if (!(statusPeriodMs > 0 && eventPeriodMs > 0)) throw new RangeError('BAD_POOL_OPTIONS: periods are not positive')
+    this.#options = options
     this.#pool = new KeyPool(options)
     this.#maxBacklogSlots = maxBacklogSlots
     this.#statusPeriodMs = statusPeriodMs
     this.#eventPeriodMs = eventPeriodMs
-    for (const { link, ends } of options.links) {
+    this.#hasRelays = links.some(({ keys }) => keys === 'relay')
+    for (const { link, ends } of links) {
       this.#linkStates.set(link, { link, up: true, rateBps: 0, delayMs: 0 })
       for (const direction of [0, 1]) {
         const [first, second] = ends
@@ -93,16 +53,27 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
         this.#outboxes.set(2 * link + direction, outboxes)
       }
     }
+    this.#restore()
   }
 
   handle(input: KeyServerInput | Wake, nowMs: number): readonly KeyServerEffect[] {
     const effects = this.#take(input, nowMs)
+    for (const channel of this.#pool.withdrawOverdue(nowMs)) {
+      const sender = this.#outboxes.get(channel)?.find(({ isSender }) => isSender)
+      if (sender !== undefined) effects.push({ kind: 'refuse', client: sender.client, reason: 'overdue' })
+    }
+    for (const { link, path } of this.#pool.takeRouteChanges())
+      effects.push(event('relay.route', { link, ...via(path) }))
+    // Nothing is made known before it is written down.
+    this.#writeDown(nowMs)
     if (this.wakeAtMs === undefined) return effects
     const levelChanged = this.#pool.level !== this.#publishedLevel
     const drained = input.kind === 'drain'
     if (levelChanged || drained || nowMs >= this.#statusAtMs) effects.push(this.#publish(nowMs))
+    if (drained) effects.push(...this.#pool.streams().map(streamEvent))
     if (drained || nowMs >= this.#eventAtMs) effects.push(this.#record(nowMs))
-    this.wakeAtMs = Math.min(this.#statusAtMs, this.#eventAtMs)
+    const deadlineMs = this.#pool.nextDeadlineMs ?? Number.POSITIVE_INFINITY
+    this.wakeAtMs = Math.min(this.#statusAtMs, this.#eventAtMs, deadlineMs)
     return effects
   }
 
@@ -119,15 +90,30 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
     return this.#pool.localBooks()
   }
 
+  /** Books of the links with `keys: relay`. What the hops spent on them is in `books`, as used. */
+  relayBooks(): PoolBooks {
+    return this.#pool.relayBooks()
+  }
+
+  /** Key that each pool link has spent on relayed key, bits. */
+  relayUseBits(): ReadonlyMap<number, number> {
+    return this.#pool.relayUseBits()
+  }
+
+  /** What became of each channel's slots. */
+  streams(): readonly StreamRecord[] {
+    return this.#pool.streams()
+  }
+
   /** How far the stream is assigned, and wanted; undefined if there is no such channel. */
   stream(channel: number): { readonly assignedSlots: number; readonly wantedSlots: number } | undefined {
     if (!this.#outboxes.has(channel)) return undefined
     return { assignedSlots: this.#pool.assignedSlots(channel), wantedSlots: this.#pool.wantedSlots(channel) }
   }
 
-  /** Copies of what waits for `client` on `channel` from `fromSlot` on, for a client that asks instead of subscribing. */
-  give(client: string, channel: number, fromSlot: number): KeyBlock[] {
-    return this.#outbox(client, channel)?.give(fromSlot) ?? []
+  /** Copies of the blocks, at most so many, that wait for `client` on `channel` from `fromSlot` on. */
+  give(client: string, channel: number, fromSlot: number, maxBlocks?: number): KeyBlock[] {
+    return this.#outbox(client, channel)?.give(fromSlot, maxBlocks) ?? []
   }
 
   /** Why `client` gets no key of `link`, or undefined if it is one of its ends. */
@@ -136,12 +122,21 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
     return this.#outbox(client, 2 * link) === undefined ? 'notEnd' : undefined
   }
 
+  /** Why `client` may not subscribe to `link` with what it has, or undefined if it may. */
+  subscribeRefusal(client: string, link: number, have: readonly StreamPosition[] = []): Refusal | undefined {
+    const stranger = this.linkRefusal(client, link)
+    if (stranger !== undefined || this.#options.journal === undefined) return stranger
+    const isAhead = have.some(({ channel, slot }) => channel >> 1 === link && slot > this.#pool.assignedSlots(channel))
+    return isAhead ? 'aheadOfJournal' : undefined
+  }
+
   /** Why `client` may not want `upToSlot` of `channel`, or undefined if it may. */
-  refusal(client: string, channel: number, upToSlot: number): Refusal | undefined {
+  refusal(client: string, channel: number, upToSlot: number, quota?: string): Refusal | undefined {
     const stranger = this.linkRefusal(client, Math.floor(channel / 2))
     if (stranger !== undefined) return stranger
     if (!this.#outbox(client, channel)?.isSender) return 'notSender'
     if (!isSlot(upToSlot)) return 'badSlot'
+    if (!this.#pool.mayDrawOn(channel, quota)) return 'unknownQuota'
     const aheadSlots = upToSlot - this.#pool.assignedSlots(channel)
     if (aheadSlots > MAX_WANT_SLOTS) return 'tooFar'
     if (aheadSlots <= 0) return undefined
@@ -157,23 +152,24 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
         this.#statusAtMs = nowMs
         this.#eventAtMs = nowMs
         this.wakeAtMs = nowMs
-        return []
+        return this.#restored === undefined ? [] : [{ kind: 'event', event: this.#restored }]
       case 'generated':
         this.#pool.expire(nowMs)
         return this.#deliver(this.#pool.generate(input.link, input.bits, nowMs))
       case 'linkState':
         return this.#setLinkState(input.state)
       case 'want': {
-        const reason = this.refusal(input.client, input.channel, input.upToSlot)
-        if (reason !== undefined) return [{ kind: 'refuse', client: input.client, reason }]
-        return this.#deliver(this.#pool.want(input.channel, input.upToSlot))
+        const { client, channel, upToSlot, ...details } = input
+        const reason = this.refusal(client, channel, upToSlot, details.quota)
+        if (reason !== undefined) return [{ kind: 'refuse', client, reason }]
+        return this.#deliver(this.#pool.want(channel, upToSlot, details))
       }
       case 'report':
         return this.#report(input)
       case 'subscribe':
         return this.#subscribe(input)
       case 'gone':
-        for (const outbox of this.#boxes()) if (outbox.client === input.client) outbox.subscription = undefined
+        for (const [channel, pair] of this.#outboxes) this.#leave(channel, pair, input.client)
         return []
       case 'wake':
       case 'drain':
@@ -195,9 +191,9 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
   }
 
   #report(input: KeyServerInput & { kind: 'report' }): KeyServerEffect[] {
-    const { client, channel, usedSlots, heldSlots = 0 } = input
+    const { client, channel, usedSlots, discardedSlots = 0, heldSlots = 0 } = input
     if (client === undefined) {
-      if (this.#outboxes.has(channel)) this.#pool.reportUse(channel, usedSlots)
+      if (this.#outboxes.has(channel)) this.#pool.reportUse(channel, usedSlots, discardedSlots)
       return []
     }
     const outbox = this.#outbox(client, channel)
@@ -205,10 +201,13 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
       return [{ kind: 'refuse', client, reason: this.linkRefusal(client, Math.floor(channel / 2)) ?? 'unknownLink' }]
     }
     // An end cannot hold or have used what it was never given.
-    if (!isSlot(usedSlots) || !isSlot(heldSlots) || Math.max(usedSlots, heldSlots) > outbox.sentSlots) {
+    if (![usedSlots, heldSlots, discardedSlots].every((slot) => isSlot(slot) && slot <= outbox.sentSlots)) {
       return [{ kind: 'refuse', client, reason: 'badSlot' }]
     }
-    if (outbox.isSender) this.#pool.reportUse(channel, usedSlots)
+    if (outbox.isSender) {
+      this.#pool.reportUse(channel, usedSlots, discardedSlots)
+      if (usedSlots >= (this.#skipTo.get(channel) ?? 0)) this.#skipTo.delete(channel)
+    }
     outbox.drop(Math.max(heldSlots, usedSlots))
     return []
   }
@@ -217,34 +216,63 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
     const { client, links, instance, have } = input
     const effects: KeyServerEffect[] = []
     for (const link of new Set(links)) {
-      const reason = this.linkRefusal(client, link)
-      if (reason !== undefined) effects.push({ kind: 'refuse', client, reason })
+      const reason = this.subscribeRefusal(client, link, have)
+      if (reason !== undefined) {
+        effects.push({ kind: 'refuse', client, reason })
+        continue
+      }
       for (const channel of [2 * link, 2 * link + 1]) {
         const outbox = this.#outbox(client, channel)
         if (outbox === undefined) continue
-        const heldSlots = have?.find((position) => position.channel === channel)?.slot ?? 0
-        this.#meet(outbox, channel, instance, isSlot(heldSlots) ? heldSlots : 0)
+        const claimed = have?.find((position) => position.channel === channel)?.slot ?? 0
+        const heldSlots = isSlot(claimed) ? claimed : 0
+        effects.push(...this.#meet(outbox, channel, instance, heldSlots))
         outbox.subscription = { acknowledges: have !== undefined }
         const blocks = outbox.give(heldSlots)
         // An empty block tells an end that has lost its copy where the stream goes on.
-        if (blocks.length === 0 && outbox.sentSlots > heldSlots) blocks.push(outbox.emptyBlock(channel))
+        if (blocks.length === 0 && outbox.sentSlots > heldSlots) blocks.push(empty(channel, outbox.sentSlots))
         for (const block of blocks) effects.push({ kind: 'blocks', client, block })
+        const skipTo = outbox.isSender ? this.#skipTo.get(channel) : undefined
+        if (skipTo !== undefined) effects.push({ kind: 'blocks', client, block: empty(channel, skipTo) })
         if (have === undefined) outbox.drop(outbox.sentSlots)
       }
     }
     return effects
   }
 
-  /** Settles what the end's process still may get: see `subscribe`. */
-  #meet(outbox: Outbox, channel: number, instance: string | undefined, heldSlots: number): void {
-    const newProcess = instance !== undefined && instance !== outbox.instance
+  /** Settles what the end's process still may get, and what of the stream is lost: see `subscribe`. */
+  #meet(outbox: Outbox, channel: number, instance: string | undefined, heldSlots: number): KeyServerEffect[] {
+    const isFirst = this.#restored !== undefined && outbox.instance === undefined
+    const isNew = instance !== undefined && instance !== outbox.instance
     outbox.instance = instance
-    if (newProcess && outbox.isSender && heldSlots < outbox.sentSlots) {
-      this.#pool.discard(channel, outbox.sentSlots)
-      outbox.drop(outbox.sentSlots)
+    const effects: KeyServerEffect[] = []
+    // What the end was given, has no more, and cannot be given again.
+    const lostSlots = isFirst || (isNew && outbox.isSender) ? outbox.sentSlots : isNew ? outbox.heldSlots : 0
+    if (heldSlots < lostSlots && !outbox.isSender) effects.push(...this.#skip(channel, lostSlots))
+    if (heldSlots < lostSlots && outbox.isSender) {
+      outbox.forget(lostSlots)
+      // A process that holds some of its stream will tell itself what it leaves out.
+      if (heldSlots === 0) this.#pool.discard(channel, lostSlots)
     }
     outbox.drop(heldSlots)
-    this.#pool.resume(channel, heldSlots)
+    if (this.#options.journal === undefined) this.#pool.resume(channel, heldSlots)
+    return effects
+  }
+
+  /** The other end has lost its copy: the sender is to use nothing before `slot`. */
+  #skip(channel: number, slot: number): KeyServerEffect[] {
+    this.#skipTo.set(channel, slot)
+    const sender = this.#outboxes.get(channel)?.find(({ isSender }) => isSender)
+    if (sender?.subscription === undefined) return []
+    return [{ kind: 'blocks', client: sender.client, block: empty(channel, slot) }]
+  }
+
+  #leave(channel: number, pair: readonly [Outbox, Outbox], client: string): void {
+    for (const outbox of pair) {
+      if (outbox.client !== client) continue
+      outbox.subscription = undefined
+      if (outbox.isSender) this.#pool.withdraw(channel)
+    }
   }
 
   #setLinkState(state: LinkState): KeyServerEffect[] {
@@ -252,7 +280,59 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
     if (before === undefined) throw new RangeError(`UNKNOWN_LINK ${state.link}`)
     this.#linkStates.set(state.link, state)
     if (before.up === state.up) return []
-    return [{ kind: 'event', event: { name: state.up ? 'qkd.repair' : 'qkd.break', link: state.link } }]
+    const blocks = this.#deliver(this.#pool.setLinkUp(state.link, state.up))
+    return [event(state.up ? 'qkd.repair' : 'qkd.break', { link: state.link }), ...blocks]
+  }
+
+  /** Goes on from the journal of an earlier life, whose pool is lost. */
+  #restore(): void {
+    const { journal } = this.#options
+    if (journal?.past === undefined) return
+    const { entry, exact } = journal.past
+    const { generatedSlots, usedSlots, expiredSlots, discardedSlots } = entry.pool
+    this.#pool.restore(entry)
+    for (const [channel, slot] of entry.marks) {
+      this.#marks.set(channel, { slot, atMs: 0, aheadSlots: MIN_AHEAD_SLOTS })
+      // How far a stream really was assigned is not known: it goes on where nothing was.
+      if (!exact) this.#pool.resumeBeyond(channel, slot)
+    }
+    for (const [channel, pair] of this.#outboxes) {
+      for (const outbox of pair) outbox.restore(this.#pool.assignedSlots(channel))
+    }
+    const lostBits = this.#pool.books().discardedBits - discardedSlots * 32
+    const generatedBits = generatedSlots * 32
+    this.#restored = { name: 'keyserver.restored', exact, generatedBits, lostBits }
+    this.#restored = { ...this.#restored, usedBits: usedSlots * 32, expiredBits: expiredSlots * 32 }
+    this.#writeDown(0)
+  }
+
+  #writeDown(nowMs: number): void {
+    const { journal } = this.#options
+    const changes = journal && this.#pool.takeChanges()
+    if (journal === undefined || changes === undefined) return
+    const isBeyond = changes.streams.some(({ channel, assignedSlots }) => assignedSlots > this.#markOf(channel).slot)
+    const marks = isBeyond ? this.#moveMarks(nowMs) : []
+    journal.append({ ...changes, marks }, isBeyond)
+  }
+
+  /** One durable write serves all streams that will soon need one. */
+  #moveMarks(nowMs: number): (readonly [number, number])[] {
+    const moved: (readonly [number, number])[] = []
+    for (const channel of this.#outboxes.keys()) {
+      const assignedSlots = this.#pool.assignedSlots(channel)
+      const mark = this.#markOf(channel)
+      if (assignedSlots === 0 || mark.slot - assignedSlots > mark.aheadSlots / 2) continue
+      const factor = nowMs - mark.atMs < MARK_LIFE_MS ? 2 : 0.5
+      const aheadSlots = Math.min(MAX_AHEAD_SLOTS, Math.max(MIN_AHEAD_SLOTS, mark.aheadSlots * factor))
+      const slot = assignedSlots + aheadSlots
+      this.#marks.set(channel, { slot, atMs: nowMs, aheadSlots })
+      moved.push([channel, slot])
+    }
+    return moved
+  }
+
+  #markOf(channel: number): Mark {
+    return this.#marks.get(channel) ?? { slot: 0, atMs: Number.NEGATIVE_INFINITY, aheadSlots: MIN_AHEAD_SLOTS }
   }
 
   #publish(nowMs: number): KeyServerEffect {
@@ -263,16 +343,30 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
 
   #record(nowMs: number): KeyServerEffect {
     if (nowMs >= this.#eventAtMs) this.#eventAtMs = nextAfter(this.#eventAtMs, this.#eventPeriodMs, nowMs)
-    return { kind: 'event', event: { name: 'pool', level: this.#pool.level, ...this.#pool.books() } }
+    const relayed = [...this.#pool.relayUseBits().values()].reduce((sum, bits) => sum + bits, 0)
+    const relay = this.#hasRelays ? { relayUsedBits: relayed } : {}
+    return event('pool', { level: this.#pool.level, ...this.#pool.books(), ...relay })
   }
 
   #outbox(client: string, channel: number): Outbox | undefined {
     return this.#outboxes.get(channel)?.find((outbox) => outbox.client === client)
   }
+}
 
-  *#boxes(): Iterable<Outbox> {
-    for (const pair of this.#outboxes.values()) yield* pair
-  }
+function event(name: string, facts: Omit<LabEvent, 'name'>): KeyServerEffect {
+  return { kind: 'event', event: { name, ...facts } }
+}
+
+function streamEvent({ reserved: _, toldDiscardedSlots: __, ...stream }: StreamRecord): KeyServerEffect {
+  return event('stream', stream)
+}
+
+function empty(channel: number, slot: number): KeyBlock {
+  return { channel, slot, bytes: new Uint8Array(0) }
+}
+
+function via(path: readonly string[] | undefined): { path: string | null; hops: number } {
+  return path === undefined ? { path: null, hops: 0 } : { path: path.join(' '), hops: path.length - 1 }
 }
 
 /** The first point of the grid `fromMs`, `fromMs + periodMs`, ... after `nowMs`. */

@@ -1,5 +1,6 @@
 /** The ASDUs the control centre sends. */
 import { asduOf, cot, cp56, encodeAsdu, typeIdOf } from '../protocol/index.ts'
+import type { Suite } from '../runtime/contract.ts'
 import type { StationOrder } from './stations.ts'
 
 /** Qualifier of interrogation: the whole station (IEC 60870-5-101, 7.2.6.22). */
@@ -37,4 +38,14 @@ export function stationCommand({ kind, ca }: StationOrder, wallMs: number): Uint
   return encodeAsdu(
     asduOf('C_IC_NA_1', { cot: cot.activation, ca, objects: [{ ioa: 0, value: { qoi: QOI_STATION } }] }),
   )
+}
+
+/**
+ * Test command with time tag (C_TS_TA_1) whose counter tells an RTU how to report: odd in one-time pads, even in AES. It goes
+ * in AES itself, so that telling costs next to no key.
+ */
+export function reportOrder(ca: number, suite: Suite, counter: number, wallMs: number): Uint8Array {
+  const tsc = ((2 * counter) & 0xfffe) | (suite === 'otp' ? 1 : 0)
+  const value = { tsc, time: cp56(wallMs) }
+  return encodeAsdu(asduOf('C_TS_TA_1', { cot: cot.activation, ca, objects: [{ ioa: 0, value }] }))
 }

@@ -10,6 +10,8 @@ export type MasterChain = {
   readonly chain: Chain
   /** The point its commands go to; absent for chains that carry measurements only, which are planned but not commanded. */
   readonly target?: { readonly ca: number; readonly ioa: number }
+  /** Stations that are told to send their reports in the suite this chain has. */
+  readonly reports?: readonly number[]
 }
 
 /** The control centre: links, stations, chains and applications. Plain data. */
@@ -26,6 +28,8 @@ export type MasterConfig = {
   readonly stations: readonly { readonly ca: number; readonly links: readonly number[] }[]
   readonly chains: readonly MasterChain[]
   readonly measurements: MeasurementsConfig
+  /** The centre's own frequency meter; absent: it goes by what the machines report. */
+  readonly meter?: { readonly bus: number; readonly periodMs: number }
   readonly agc?: AgcConfig
   readonly shedding?: SheddingConfig
   readonly setpoints?: SetpointConfig

@@ -1,12 +1,13 @@
-import { type AsduView, cot, decodeAsdu, peekAsdu, WireError } from '../protocol/index.ts'
+import { type AsduView, cot, decodeAsdu, peekAsdu, typeIdOf, WireError } from '../protocol/index.ts'
 import type { LabNode, NodeEffect, NodeInput, Suite, Wake } from '../runtime/contract.ts'
 import { LinkPorts, type PortEvent } from '../runtime/link-ports.ts'
 import type { Chain, Policy } from '../scheduler/index.ts'
 import { Agc } from './agc.ts'
-import { setpointCommand, singleCommand, stationCommand } from './commands.ts'
+import { reportOrder, setpointCommand, singleCommand, stationCommand } from './commands.ts'
 import type { MasterChain, MasterConfig } from './config.ts'
 import { Measurements } from './measurements.ts'
 import { type ChainCounts, Planning } from './planning.ts'
+import { ReportSuites } from './report-suites.ts'
 import { Setpoints } from './setpoints.ts'
 import { Shedding } from './shedding.ts'
 import { Stations } from './stations.ts'
@@ -32,6 +33,10 @@ const DEFAULT_DRAIN_MS = 3_000
 const DEFAULT_INTERROGATION_TIMEOUT_MS = 10_000
 /** Clock synchronisation and interrogation give way to commands. */
 const STATION_PRIORITY = 4
+/** By then a test command that was not sent is told anew. */
+const TEST_EXPIRY_MS = 2_000
+const M_SP_TB_1 = typeIdOf('M_SP_TB_1')
+const NOTHING: readonly NodeEffect[] = []
 
 /**
  * The control centre: 104 controlling station, scheduler, and the applications AGC, load shedding and set-points. Each
@@ -56,6 +61,10 @@ export class Master implements LabNode {
   #agcAtMs = Number.POSITIVE_INFINITY
   #drainUntilMs: number | undefined
   #deltaFHz: number | undefined
+  /** The last sample of the centre's own meter. */
+  #meterHz: number | undefined
+  readonly #reportSuites = new ReportSuites()
+  #tests = 0
 
   /** RangeError if an application names a chain that is not there or has no target. */
   constructor(config: MasterConfig, { policy, random }: MasterOptions) {
@@ -88,6 +97,10 @@ export class Master implements LabNode {
   }
 
   handle(input: NodeInput | Wake, nowMs: number): readonly NodeEffect[] {
+    if (input.kind === 'grid') {
+      if (input.message.kind === 'sample') this.#meterHz = input.message.deltaFHz
+      return NOTHING
+    }
     this.#ports.take(input, nowMs)
     if (input.kind === 'start') this.#start(input.wallMs, nowMs)
     else if (input.kind === 'pool') this.#planning.setStatus(input.status)
@@ -111,6 +124,9 @@ export class Master implements LabNode {
   #start(wallMs: number, nowMs: number): void {
     this.#wallAtZeroMs = wallMs - nowMs
     this.#tickAtMs = nowMs
+    if (this.#config.meter !== undefined) {
+      this.#ports.effect({ kind: 'grid', request: { kind: 'subscribe', ...this.#config.meter } })
+    }
     if (this.#config.agc !== undefined) this.#agcAtMs = nowMs + this.#config.agc.periodMs
     if (this.#config.setpoints !== undefined) {
       this.#setpoints = new Setpoints(this.#config.setpoints, this.#random, nowMs)
@@ -125,11 +141,13 @@ export class Master implements LabNode {
   #tick(nowMs: number): void {
     // Late wakes do not pile ticks up.
     this.#tickAtMs += this.#tickMs * (1 + Math.floor((nowMs - this.#tickAtMs) / this.#tickMs))
-    this.#deltaFHz = this.#measurements.coiHz(this.#wallMs(nowMs))
+    const { meter } = this.#config
+    this.#deltaFHz = meter === undefined ? this.#measurements.coiHz(this.#wallMs(nowMs)) : this.#meterHz
     const event = this.#planning.step((link) => this.#ports.isUp(link), this.#deltaFHz, nowMs)
     if (event !== undefined) this.#ports.event(event)
     if (!this.#isDraining) {
       this.#callStations(nowMs)
+      this.#tellReportSuites(nowMs)
       this.#shed(nowMs)
       this.#control(nowMs)
     }
@@ -142,6 +160,20 @@ export class Master implements LabNode {
       const expiresAtMs = nowMs + (this.#config.interrogationTimeoutMs ?? DEFAULT_INTERROGATION_TIMEOUT_MS)
       const message = { asdu, suite: 'aes', priority: STATION_PRIORITY, expiresAtMs } as const
       this.#ports.send([order.link], message, undefined, nowMs)
+    }
+  }
+
+  #tellReportSuites(nowMs: number): void {
+    for (const { chain, reports } of this.#config.chains) {
+      // A chain that is off still reports, in the suite that costs next to no key.
+      if (reports !== undefined) this.#reportSuites.want(reports, this.#planning.wayOf(chain).suite ?? 'aes')
+    }
+    for (const { ca, suite } of this.#reportSuites.step(nowMs)) {
+      const links = this.#config.stations.find((station) => station.ca === ca)?.links ?? []
+      this.#tests += 1
+      const asdu = reportOrder(ca, suite, this.#tests, this.#wallMs(nowMs))
+      const message = { asdu, suite: 'aes', priority: STATION_PRIORITY, expiresAtMs: nowMs + TEST_EXPIRY_MS } as const
+      this.#ports.send(links, message, undefined, nowMs)
     }
   }
 
@@ -224,7 +256,10 @@ export class Master implements LabNode {
     if (view === undefined) return
     if (view.typeId >= 45 && view.typeId <= 69) this.#tasks.onAnswer(asdu, view, suite, nowMs)
     else if (view.typeId < 45) this.#onData(asdu, view, suite, nowMs)
-    else this.#stations.onAsdu(view, nowMs)
+    else {
+      this.#stations.onAsdu(view, nowMs)
+      this.#reportSuites.onAsdu(asdu, view)
+    }
   }
 
   #onData(asdu: Uint8Array, view: AsduView, suite: Suite, nowMs: number): void {
@@ -232,7 +267,9 @@ export class Master implements LabNode {
     for (const { ioa, value, tagWallMs, isValid } of valuesOf(asdu, wallMs)) {
       // A tag from the future would keep later values out.
       this.#measurements.set(view.ca, ioa, { value, tagWallMs: Math.min(tagWallMs, wallMs), isValid })
-      if (view.cot !== cot.periodic || ioa !== view.ioa) continue
+      // A block is one message; events may share an ASDU and are each for themselves.
+      const isBlock = view.cot === cot.periodic && ioa === view.ioa
+      if (!isBlock && !(view.typeId === M_SP_TB_1 && view.cot === cot.spontaneous)) continue
       const latencyMs = wallMs - tagWallMs
       this.#ports.event({ name: 'telemetry.received', ca: view.ca, ioa, tagMs: tagWallMs, latencyMs, suite })
     }

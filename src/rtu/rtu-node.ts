@@ -31,8 +31,11 @@ import type { StationStatus } from './station/status.ts'
 import { StreamFront } from './station/stream-front.ts'
 
 const QOI_STATION = 20
+/** Place of the test sequence counter's low octet: after ASDU header and object address (IEC 60870-5-101, 7.3.4.8). */
+const TSC_AT = 9
 const M_EI_NA_1 = typeIdOf('M_EI_NA_1')
 const C_IC_NA_1 = typeIdOf('C_IC_NA_1')
+const C_TS_TA_1 = typeIdOf('C_TS_TA_1')
 /** Types in monitor direction with CP56Time2a, for which the standard knows no cyclic transmission. */
 const TAGGED = { first: typeIdOf('M_SP_TB_1'), last: typeIdOf('M_EP_TF_1') }
 const CAUSE = 0x3f
@@ -48,7 +51,8 @@ type Report = { readonly octets: Uint8Array; readonly view: AsduView; readonly s
  *
  * One station serves them all: point database, events, interrogation, counters, selection, clock, parameters, files.
  * Commands are handed to the IED that owns the address, its answers back to who gave the command. What an IED reports goes
- * up at once with its octets and in its suite, or waits for a link if it is an event.
+ * up at once with its octets, or waits for a link if it is an event. It goes in the suite that the
+ * centre's last test command with time tag (C_TS_TA_1) asks for by its counter (odd: one-time pad), or else in the IED's.
  */
 export class RtuNode implements Node<NodeInput | StreamInput, NodeEffect | StreamEffect> {
   readonly #config: RtuConfig
@@ -65,6 +69,8 @@ export class RtuNode implements Node<NodeInput | StreamInput, NodeEffect | Strea
   readonly #owners = new Map<number, number>()
   /** Whether the IED on a link could be reached when it was last looked at. */
   readonly #reach = new Map<number, boolean>()
+  /** What the counter of the centre's last test command says; absent: reports keep the suite in which they came. */
+  #reportSuite: Suite | undefined
   #streamEffects: StreamEffect[] = []
   #isDraining = false
 
@@ -126,9 +132,11 @@ export class RtuNode implements Node<NodeInput | StreamInput, NodeEffect | Strea
     this.#settle(nowMs)
     this.#streams.pump(nowMs)
     for (const effect of this.#core.takeEffects()) if (effect.kind === 'event') this.#ports.event(effect.event)
+    const effects = this.#ports.finish(nowMs)
+    if (this.#streamEffects.length === 0) return effects
     const streamEffects = this.#streamEffects
     this.#streamEffects = []
-    return [...this.#ports.finish(nowMs), ...streamEffects]
+    return [...effects, ...streamEffects]
   }
 
   /** What one message has led to may make room for the next. */
@@ -164,8 +172,10 @@ export class RtuNode implements Node<NodeInput | StreamInput, NodeEffect | Strea
   }
 
   #onPort(event: PortEvent<PortContext>, nowMs: number): void {
-    if (event.kind === 'asdu' && this.#upLinks.has(event.link)) this.#centre.receive(event, nowMs)
-    else if (event.kind === 'asdu') this.#onReport(event, nowMs)
+    if (event.kind === 'asdu' && this.#upLinks.has(event.link)) {
+      if (event.asdu[0] === C_TS_TA_1) this.#reportSuite = ((event.asdu[TSC_AT] ?? 0) & 1) === 1 ? 'otp' : 'aes'
+      this.#centre.receive(event, nowMs)
+    } else if (event.kind === 'asdu') this.#onReport(event, nowMs)
     else if (event.kind === 'up' && !this.#upLinks.has(event.link)) this.#interrogate(event.link, nowMs)
     else if (event.kind === 'sent') this.#onSent(event)
     else if (event.kind === 'lost') this.#onLost(event.context, event.wasSent, nowMs)
@@ -270,7 +280,8 @@ export class RtuNode implements Node<NodeInput | StreamInput, NodeEffect | Strea
   }
 
   /** Cyclic values are for now; all else waits until it can be sent. */
-  #passUp({ octets, view, suite }: Report, nowMs: number): void {
+  #passUp({ octets, view, suite: ownSuite }: Report, nowMs: number): void {
+    const suite = this.#reportSuite ?? ownSuite
     const packable = view.objectCount === 1
     if (view.cot !== cot.periodic && view.cot !== cot.backgroundScan) {
       this.#core.report({ octets, packable, way: { suite } })

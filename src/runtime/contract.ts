@@ -35,6 +35,10 @@ export type StreamBooks = {
   readonly usedSlots: number
   /** Of the used slots, those the sender skipped after a crash, an expiry or at its peer's word. Absent: none. */
   readonly discardedSlots?: number
+  /** Sender: end of the last slot that a message took; the used slots beyond are discarded. Absent: all used slots. */
+  readonly messageSlots?: number
+  /** Where the stream of this life of the end began; what lies before is of earlier lives. Absent: 0. */
+  readonly firstSlot?: number
 }
 
 /**
@@ -147,8 +151,16 @@ export type NodeInput =
 /** Effects a networked node may ask for. */
 export type NodeEffect =
   | { readonly kind: 'send'; readonly link: number; readonly bytes: Uint8Array }
-  /** Asks the key server to bring the stream of `channel`, which this node sends on, up to `upToSlot` slots. Idempotent. */
-  | { readonly kind: 'fetchKeys'; readonly channel: number; readonly upToSlot: number }
+  /**
+   * Asks the key server to bring the stream of `channel`, which this node sends on, up to `upToSlot` slots; up to `topUpToSlot`
+   * it is for the chain of the highest priority, which may draw on its reserve. Idempotent.
+   */
+  | {
+      readonly kind: 'fetchKeys'
+      readonly channel: number
+      readonly upToSlot: number
+      readonly topUpToSlot?: number
+    }
   /** Makes a mark durable (write, fsync), then gives it back as `reserved`. Of one channel and side only the last counts. */
   | { readonly kind: 'reserve'; readonly mark: ChannelMark }
   /** For the key log; only where one was asked for. */

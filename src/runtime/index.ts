@@ -1,6 +1,6 @@
 export { type LabClock, labClock } from './clock.ts'
 export { type Drive, drive, type WakeLag } from './drive.ts'
-export { KEY_LOG_WARNING, KeyLogFile } from './key-log.ts'
+export { KeyLogFile, keyLogWarning } from './key-log.ts'
 export { LedgerFile, LedgerFileError, type LedgerOptions } from './ledger.ts'
 export {
   completeUdpChecksum,

@@ -2,8 +2,10 @@ import { closeSync, fstatSync, openSync, writeSync } from 'node:fs'
 import { KEY_LOG_HEADER } from '../protocol/index.ts'
 import type { KeyLogRecord } from './contract.ts'
 
-/** What a run that keeps a key log says in its first lines. */
-export const KEY_LOG_WARNING = 'WARNING: a key log is kept: keys.log has every key of this run in the clear'
+/** What is said in the first lines when a key log is kept. */
+export function keyLogWarning(file: string): string {
+  return `WARNING: a key log is kept: ${file} has every key of this run in the clear`
+}
 
 /**
  * `keys.log`: the key that sealed and opened the messages of a run, for Wireshark, `q104 decode` and `q104 audit`. Mode

@@ -110,6 +110,11 @@ export class LinkPorts<Context> {
     return this.#links.get(link)?.isUp ?? false
   }
 
+  /** A message waits for any of its links to come up. */
+  get isHolding(): boolean {
+    return this.#held.length > 0
+  }
+
   /** `drain` or `close` was called: the node takes no new work. */
   get isEnding(): boolean {
     return this.#drain !== undefined || this.#closeUntilMs !== undefined
@@ -120,6 +125,7 @@ export class LinkPorts<Context> {
     if (input.kind === 'start') {
       this.#booksAtMs = nowMs + BOOKS_PERIOD_MS
       const { marks } = input
+      if (marks !== undefined && marks.length > 0) this.event({ name: 'ledger.resumed', marks: marks.length })
       for (const link of this.#links.keys()) this.#feed(link, { kind: 'open', ...(marks && { marks }) }, nowMs)
     } else if (input.kind === 'datagram') {
       this.#feed(input.link, { kind: 'datagram', bytes: input.bytes }, nowMs)
@@ -214,6 +220,8 @@ export class LinkPorts<Context> {
   #report(): void {
     for (const link of this.#links.values()) {
       for (const books of link.books()) {
+        // A stream that has not begun may begin anywhere.
+        if (books.assignedSlots === 0) continue
         const key = `${books.channel} ${books.side}`
         const last = this.#reported.get(key)
         if (last?.usedSlots === books.usedSlots && last.assignedSlots === books.assignedSlots) continue
@@ -277,12 +285,17 @@ export class LinkPorts<Context> {
         this.#effects.push({ kind: 'send', link, bytes: effect.bytes })
         return
       case 'fetchKeys':
-        this.#effects.push({ kind: 'fetchKeys', channel: effect.channel, upToSlot: effect.upToSlot })
+        this.#effects.push(effect)
         return
       case 'reserve':
       case 'keyLog':
         this.#effects.push(effect)
         return
+      case 'keyRefused': {
+        const { channel, slot, slots, reason } = effect
+        this.event({ name: 'key.refused', link, channel, slot, slots, reason })
+        return
+      }
       case 'deliver':
         this.#count(link, 'received', effect.asdu)
         this.#events.push({ kind: 'asdu', link, asdu: effect.asdu, suite: effect.suite })

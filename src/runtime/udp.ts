@@ -3,8 +3,11 @@ import { createSocket, type Socket } from 'node:dgram'
 /** One end of a point-to-point link: its own address and the peer's. */
 export type UdpEnd = { readonly localHost: string; readonly peerHost: string; readonly port: number }
 
-/** When a datagram handed over now is to leave, or undefined when it is lost. The transport's law where netem is missing. */
-export type SendLaw = (nowMs: number, sizeBytes: number) => number | undefined
+/**
+ * When a datagram handed over now is to leave: never when it is lost, twice when it is doubled. The transport's law where
+ * netem is missing.
+ */
+export type SendLaw = (nowMs: number, sizeBytes: number) => readonly number[]
 
 /** What a link end saw, as its counters. `refused` counts datagrams that the kernel could not deliver (peer not up). */
 export type UdpCounters = { sent: number; received: number; lostByLaw: number; refused: number }
@@ -67,13 +70,11 @@ export class UdpLink {
       return
     }
     const now = nowMs()
-    const departMs = law(now, bytes.length)
-    if (departMs === undefined) {
-      this.counters.lostByLaw += 1
-    } else if (departMs <= now) {
-      this.#transmit(bytes)
-    } else {
-      setTimeout(() => this.#transmit(bytes), departMs - now)
+    const departsMs = law(now, bytes.length)
+    if (departsMs.length === 0) this.counters.lostByLaw += 1
+    for (const departMs of departsMs) {
+      if (departMs <= now) this.#transmit(bytes)
+      else setTimeout(() => this.#transmit(bytes), departMs - now)
     }
   }
 

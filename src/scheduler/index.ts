@@ -1,4 +1,5 @@
 export { type Chain, ChainError, type ChainSpec, type ChainState, chain, parseChain } from './chain.ts'
+export * from './game/index.ts'
 export { type GreedyOptions, GreedyPolicy } from './greedy.ts'
 export { demandBps, kappaBits, pooledHops } from './key-cost.ts'
 export {
@@ -13,5 +14,21 @@ export {
   type Why,
 } from './policy.ts'
 export { type PolicySpec, policyOf } from './policy-of.ts'
+export { type Ascent, ascend } from './rolling/ascent.ts'
+export { Budget, type Limit } from './rolling/budget.ts'
+export { Dual } from './rolling/dual.ts'
+export { binaryName, evenTangents, milpText, planOfBinaries, type Tangents } from './rolling/milp.ts'
+export {
+  chordRows,
+  type FrequencyTerm,
+  type Judgement,
+  judge,
+  type LinearRows,
+  leastSlack,
+  type OptionPlan,
+  type RollingProblem,
+  tangentRows,
+} from './rolling/problem.ts'
+export { type NoPlan, type Solution, type SolveOptions, solve, type WarmStart } from './rolling/solve.ts'
 export { StaticPolicy } from './static.ts'
 export { chainSetProblems, type LinkInfo, linkBetween, type Topology, topology } from './topology.ts'

@@ -42,5 +42,5 @@ export function chainSetProblems(chains: readonly Chain[], table: Topology): str
 }
 
 function pairKey(nodeA: string, nodeB: string): string {
-  return nodeA < nodeB ? JSON.stringify([nodeA, nodeB]) : JSON.stringify([nodeB, nodeA])
+  return nodeA < nodeB ? `${nodeA}\0${nodeB}` : `${nodeB}\0${nodeA}`
 }

@@ -30,18 +30,19 @@ export class Actor<Input, Effect> {
 
   /** Gives the node an input at lab time `tMs`. */
   post(tMs: number, input: Input): void {
-    this.#queue.push(tMs, (nowMs) => this.#feed(input, nowMs))
+    this.#queue.push(tMs, (nowMs) => this.feed(input, nowMs))
+  }
+
+  /** Gives the node an input now. */
+  feed(input: Input | Wake, nowMs: number): void {
+    if (this.#stopped) return
+    for (const effect of this.#node.handle(input, nowMs)) this.#carryOut(effect, nowMs)
+    this.#arm(nowMs)
   }
 
   /** The node is gone: what is on its way to it is lost. */
   stop(): void {
     this.#stopped = true
-  }
-
-  #feed(input: Input | Wake, nowMs: number): void {
-    if (this.#stopped) return
-    for (const effect of this.#node.handle(input, nowMs)) this.#carryOut(effect, nowMs)
-    this.#arm(nowMs)
   }
 
   #arm(nowMs: number): void {
@@ -65,6 +66,6 @@ export class Actor<Input, Effect> {
     this.#wakesAtOnce = atMs === this.#lastWakeMs ? this.#wakesAtOnce + 1 : 0
     this.#lastWakeMs = atMs
     if (this.#wakesAtOnce > MAX_WAKES_AT_ONCE) throw new Error(`node ${this.id} never stops waking at ${atMs} ms`)
-    this.#feed(WAKE, atMs)
+    this.feed(WAKE, atMs)
   }
 }

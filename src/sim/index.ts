@@ -1,6 +1,16 @@
 export { EventQueue } from './event-queue.ts'
 export { type Faulted, FaultInjector, type FaultLaw } from './faults.ts'
-export { CLEAR, Impairment, type LinkLaw, lawInState } from './impair.ts'
+export {
+  type BurstLoss,
+  CLEAR,
+  checkedLaw,
+  FRAME_OVERHEAD_BYTES,
+  Impairment,
+  type JitterShape,
+  jitterDeviation,
+  type LinkLaw,
+  lawInState,
+} from './impair.ts'
 export {
   BB84,
   type Bb84,
@@ -25,13 +35,10 @@ export {
 export { type Random, randomStream } from './random.ts'
 export {
   type Datagram,
-  type GridEffect,
-  type GridInput,
-  type KeyServerEffect,
-  type KeyServerInput,
   World,
   type WorldCounts,
   type WorldEvent,
   type WorldLink,
   type WorldOptions,
 } from './world.ts'
+export type { GridEffect, GridInput, KeyServerEffect, KeyServerInput } from './world-peers.ts'

@@ -83,6 +83,12 @@ const DEFAULTS = {
   delayTauS: 5,
 }
 
+/** What a step of an Ornstein-Uhlenbeck process keeps of the old value, and its noise, of the standard deviation. */
+type Decay = { readonly kept: number; readonly noise: number }
+type Decays = { readonly dtMs: number; readonly attenuation: Decay; readonly delay: Decay; readonly rate: Decay }
+
+const NONE: readonly Disturbance[] = []
+
 /**
  * Model of a QKD link, in steps of any length.
  *
@@ -108,6 +114,7 @@ export class QkdLink {
   #nextBreakMs: number
   #brokenUntilMs = 0
   #repairedMs = -Infinity
+  #decays: Decays | undefined
   #told: { readonly rateBps: number; readonly delayMs: number } | undefined
 
   /** @throws RangeError naming the first option out of range. */
@@ -137,9 +144,10 @@ export class QkdLink {
   step(dtMs: number): QkdStep {
     this.#nowMs += dtMs
     const nowMs = this.#nowMs
-    this.#disturbances = this.#disturbances.filter(({ toMs }) => toMs > nowMs)
-    this.#attenuationDrift = this.#drift(this.#attenuationDrift, 1, dtMs / (1000 * this.#options.attenuationTauS))
-    this.#delayDrift = this.#drift(this.#delayDrift, 1, dtMs / (1000 * this.#options.delayTauS))
+    if (this.#disturbances.length > 0) this.#disturbances = this.#disturbances.filter(({ toMs }) => toMs > nowMs)
+    const { attenuation, delay } = this.#decaysOver(dtMs)
+    this.#attenuationDrift = this.#drift(this.#attenuationDrift, 1, attenuation)
+    this.#delayDrift = this.#drift(this.#delayDrift, 1, delay)
     const attenuationDb = this.#attenuationDb()
     const mean = this.#mean(attenuationDb)
 
@@ -190,7 +198,7 @@ export class QkdLink {
   }
 
   #stepRate(meanBps: number, wasUp: boolean, dtMs: number): void {
-    const { recoveryS, rateStdRatio, rateTauS } = this.#options
+    const { recoveryS, rateStdRatio } = this.#options
     // Where no secret key can be distilled there is none, however good the moment before was.
     if (!this.#up || meanBps === 0) {
       this.#rateBps = 0
@@ -200,14 +208,26 @@ export class QkdLink {
     const targetBps = meanBps * rampRatio
     if (!wasUp) this.#rateBps = targetBps
     else {
-      const noise = this.#drift(this.#rateBps - targetBps, rateStdRatio * targetBps, dtMs / (1000 * rateTauS))
+      const noise = this.#drift(this.#rateBps - targetBps, rateStdRatio * targetBps, this.#decaysOver(dtMs).rate)
       this.#rateBps = Math.max(0, targetBps + noise)
     }
   }
 
-  /** Exact step of an Ornstein-Uhlenbeck process about 0 over `steps` correlation times. */
-  #drift(value: number, std: number, steps: number): number {
-    return value * Math.exp(-steps) + std * Math.sqrt(-Math.expm1(-2 * steps)) * this.#random.normal()
+  /** Exact step of an Ornstein-Uhlenbeck process about 0. */
+  #drift(value: number, std: number, { kept, noise }: Decay): number {
+    return value * kept + std * noise * this.#random.normal()
+  }
+
+  /** Steps are all of one length, so their exponentials are taken once. */
+  #decaysOver(dtMs: number): Decays {
+    if (this.#decays?.dtMs === dtMs) return this.#decays
+    const { attenuationTauS, delayTauS, rateTauS } = this.#options
+    const over = (tauS: number): Decay => {
+      const steps = dtMs / (1000 * tauS)
+      return { kept: Math.exp(-steps), noise: Math.sqrt(-Math.expm1(-2 * steps)) }
+    }
+    this.#decays = { dtMs, attenuation: over(attenuationTauS), delay: over(delayTauS), rate: over(rateTauS) }
+    return this.#decays
   }
 
   #moved(delayMs: number): boolean {
@@ -217,6 +237,7 @@ export class QkdLink {
   }
 
   #active(): readonly Disturbance[] {
+    if (this.#disturbances.length === 0) return NONE
     return this.#disturbances.filter(({ fromMs }) => fromMs <= this.#nowMs)
   }
 

@@ -1,58 +1,11 @@
-import type {
-  GridDone,
-  GridRequest,
-  GridSample,
-  KeyBlock,
-  LabEvent,
-  LabNode,
-  LinkState,
-  Node,
-  NodeEffect,
-  NodeInput,
-  PoolStatus,
-} from '../runtime/contract.ts'
+import type { GridDone, GridSample, LabEvent, LabNode, Node, NodeEffect, NodeInput } from '../runtime/contract.ts'
 import { Actor } from './actor.ts'
 import { EventQueue } from './event-queue.ts'
 import { FaultInjector, type FaultLaw } from './faults.ts'
 import { Impairment, type LinkLaw, lawInState } from './impair.ts'
 import type { LinkModelEffect, LinkModelInput } from './link-model-node.ts'
 import { randomStream } from './random.ts'
-
-/** What the world tells the key server. */
-export type KeyServerInput =
-  | { readonly kind: 'start'; readonly wallMs: number }
-  | { readonly kind: 'generated'; readonly link: number; readonly bits: number }
-  | { readonly kind: 'linkState'; readonly state: LinkState }
-  /** `instance` tells a restarted client from the one before, whose key it must not use again. */
-  | {
-      readonly kind: 'subscribe'
-      readonly client: string
-      readonly links: readonly number[]
-      readonly instance: string
-    }
-  | { readonly kind: 'want'; readonly client: string; readonly channel: number; readonly upToSlot: number }
-  | { readonly kind: 'report'; readonly client: string; readonly channel: number; readonly usedSlots: number }
-  | { readonly kind: 'gone'; readonly client: string }
-  | { readonly kind: 'drain' }
-
-/** What the key server answers. */
-export type KeyServerEffect =
-  | { readonly kind: 'blocks'; readonly client: string; readonly block: KeyBlock }
-  | { readonly kind: 'status'; readonly status: PoolStatus }
-  | { readonly kind: 'refuse'; readonly client: string; readonly reason: string }
-  | { readonly kind: 'event'; readonly event: LabEvent }
-
-/** What the world tells the grid. */
-export type GridInput =
-  | { readonly kind: 'start'; readonly wallMs: number }
-  | { readonly kind: 'request'; readonly client: number; readonly request: GridRequest }
-  | { readonly kind: 'clientGone'; readonly client: number }
-  | { readonly kind: 'drain' }
-
-/** What the grid answers. */
-export type GridEffect =
-  | { readonly kind: 'reply'; readonly client: number; readonly message: GridSample | GridDone }
-  | { readonly kind: 'event'; readonly event: LabEvent }
+import type { GridEffect, GridInput, KeyServerEffect, KeyServerInput } from './world-peers.ts'
 
 export type WorldLink = {
   readonly link: number
@@ -100,6 +53,7 @@ export type WorldOptions = {
 export type WorldCounts = { sent: number; lost: number; delivered: number; injected: number }
 
 type LabActor = Actor<NodeInput, NodeEffect>
+type Replies = { readonly atMs: number; readonly all: { readonly actor: LabActor; readonly input: NodeInput }[] }
 type Direction = { readonly impairment: Impairment; readonly toId: string; faults: FaultInjector | undefined }
 type Wire = {
   readonly ends: readonly [string, string]
@@ -132,6 +86,7 @@ export class World {
   readonly #keyServer: Actor<KeyServerInput, KeyServerEffect> | undefined
   readonly #grid: Actor<GridInput, GridEffect> | undefined
   readonly #linkModel: Actor<LinkModelInput, LinkModelEffect> | undefined
+  #replies: Replies | undefined
   #nowMs = 0
   #starts = 0
 
@@ -252,14 +207,15 @@ export class World {
         this.#send(id, effect.link, effect.bytes)
         break
       case 'fetchKeys': {
-        const { channel, upToSlot } = effect
-        this.#keyServer?.post(laterMs, { kind: 'want', client: id, channel, upToSlot })
+        const { kind: _, ...want } = effect
+        this.#keyServer?.post(laterMs, { kind: 'want', client: id, ...want })
         break
       }
       case 'books': {
-        const { channel, side, usedSlots } = effect.books
+        const { channel, side, usedSlots, discardedSlots = 0 } = effect.books
         this.#record(id, { name: 'books', ...effect.books }, nowMs)
-        if (side === 'sender') this.#keyServer?.post(laterMs, { kind: 'report', client: id, channel, usedSlots })
+        if (side !== 'sender') break
+        this.#keyServer?.post(laterMs, { kind: 'report', client: id, channel, usedSlots, discardedSlots })
         break
       }
       case 'grid': {
@@ -296,14 +252,27 @@ export class World {
 
   #fromGrid(effect: GridEffect, nowMs: number): void {
     switch (effect.kind) {
-      case 'reply': {
-        const id = this.#clientIds[effect.client] ?? ''
-        this.#actors.get(id)?.post(nowMs + this.#managementMs, { kind: 'grid', message: effect.message })
+      case 'reply':
+        this.#reply(effect.client, effect.message, nowMs + this.#managementMs)
         break
-      }
       case 'event':
         this.#record(GRID, effect.event, nowMs)
     }
+  }
+
+  /** The grid answers many at a time: what arrives at one time is one entry of the queue. */
+  #reply(client: number, message: GridSample | GridDone, atMs: number): void {
+    const actor = this.#actors.get(this.#clientIds[client] ?? '')
+    if (actor === undefined) return
+    if (this.#replies?.atMs !== atMs) {
+      const replies: Replies = { atMs, all: [] }
+      this.#replies = replies
+      this.#queue.push(atMs, (nowMs) => {
+        if (this.#replies === replies) this.#replies = undefined
+        for (const reply of replies.all) reply.actor.feed(reply.input, nowMs)
+      })
+    }
+    this.#replies?.all.push({ actor, input: { kind: 'grid', message } })
   }
 
   #fromLinkModel(effect: LinkModelEffect, nowMs: number): void {
@@ -343,14 +312,17 @@ export class World {
     link: number,
     { bytes, holdMs }: { readonly bytes: Uint8Array; readonly holdMs: number },
   ): void {
-    const arrivesMs = impairment.schedule(this.#nowMs, bytes.length)
+    const arrivalsMs = impairment.arrivals(this.#nowMs, bytes.length)
     const receiver = this.#actors.get(toId)
-    if (arrivesMs === undefined || receiver === undefined) {
+    if (arrivalsMs.length === 0 || receiver === undefined) {
       this.counts.lost++
       return
     }
-    this.counts.delivered++
-    receiver.post(arrivesMs + holdMs, { kind: 'datagram', link, bytes })
+    this.counts.delivered += arrivalsMs.length
+    // The receiver may change what it gets: each copy is its own.
+    for (const arrivesMs of arrivalsMs) {
+      receiver.post(arrivesMs + holdMs, { kind: 'datagram', link, bytes: bytes.slice() })
+    }
   }
 
   #addWire({ link, ends, law }: WorldLink): void {

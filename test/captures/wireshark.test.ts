@@ -3,7 +3,8 @@ import t from 'tap'
 import { type Asdu, asduOf, cot, cp56, cryptoReady, encodeAsdu, encodeI } from '../../src/protocol/index.ts'
 import { octets, vectors } from '../protocol/iec104/vectors.ts'
 import { conversation } from './conversation.ts'
-import { type CraftedFrame, Crafter, captureOf, hostileFrames } from './crafted.ts'
+import { type CraftedFrame, Crafter, captureOf } from './crafted.ts'
+import { ALL_WAYS, fuzz } from './fuzz.ts'
 import {
   complaints,
   decodeAll,
@@ -16,8 +17,6 @@ import {
 } from './tshark.ts'
 
 const skip = withoutTshark
-/** What must be in no output, whatever the octets are. */
-const SCRIPT_ERROR = /Lua Error|stack traceback|q3p\.lua:\d+/
 
 t.before(async () => {
   await cryptoReady
@@ -229,40 +228,10 @@ t.test('what is wrong with a frame is said in its expert information', { skip },
 })
 
 t.test('hostile octets, outside and inside, neither stop tshark nor make the script fail', { skip }, async (t) => {
-  const inner = hostileFrames(
-    vectors.map(([hex]) => encodeI(1, 2, octets(hex))),
-    300,
-    5,
-  )
-  const { crafter, frames } = sealedPayloads(inner.filter(({ length }) => length <= 255))
-  const hostile = hostileFrames(frames, 2_500, 6)
-  const mixed = hostile.flatMap((datagram, index) => [{ datagram }, ...framesAt(frames, index)])
-  const pcapng = captureOf(mixed)
-  withFiles(pcapng, crafter.keyLog, (capture, keys) => {
-    t.same(disagreements(decodeAll(pcapng, crafter.keyLog), tsharkRows(capture, keys)), [])
-    for (const output of [['-V'], ['-2', '-T', 'pdml']]) {
-      const result = tshark(capture, keys, output)
-      t.equal(result.status, 0)
-      t.same(complaints(result), [])
-      t.notOk(SCRIPT_ERROR.test(result.stdout), `no error of the script, ${output.join(' ')}`)
-    }
-  })
+  const ways = ALL_WAYS.filter(({ keys, passes }) => keys || passes === 1)
+  const { frames, faults } = fuzz({ seed: 5, inner: 300, outer: 1_500, ways })
+  t.same(faults, [], `${frames} frames`)
 })
-
-function sealedPayloads(payloads: readonly Uint8Array[]): { readonly crafter: Crafter; readonly frames: Uint8Array[] } {
-  const crafter = new Crafter()
-  const frames = [crafter.handshake({ channel: 0, msgId: 0, slot: 0 })]
-  for (const [index, payload] of payloads.entries()) {
-    const suite = (['otp', 'aes', 'auth'] as const)[index % 3] ?? 'otp'
-    frames.push(crafter[suite]({ channel: 0, msgId: index + 1, slot: 8 + 80 * index }, payload))
-  }
-  return { crafter, frames }
-}
-
-function framesAt(frames: readonly Uint8Array[], index: number): CraftedFrame[] {
-  const datagram = frames[index]
-  return datagram === undefined ? [] : [{ datagram }]
-}
 
 t.test('a key log that is missing, damaged or none is said so, and headers are shown', { skip }, async (t) => {
   const { crafter, frames } = conversation()

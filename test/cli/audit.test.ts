@@ -186,6 +186,39 @@ t.test('Msg-Ids and epochs that go back, and use beyond ledger and books, are na
   t.equal(rules.filter(([rule]: [string]) => rule === 'beyondBooks').length, 2)
 })
 
+t.test(
+  'a sender that was killed and went on behind its ledger is proven, with the books of its last life',
+  async (t) => {
+    const [first, second] = [sender(), sender(100, 9)]
+    const before = [open(first.channel), ...seal(first.channel, 9)]
+    second.channel.skipTo(0, 5000)
+    const after = [open(second.channel, 2), ...seal(second.channel, 9, 50)]
+    const [{ usedSlots }] = second.channel.books()
+    const books = { channel: 6, side: 'sender', assignedSlots: 2100 }
+    const run = (last: object, assignedSlots = 2100): Run => ({
+      datagrams: [...before, ...after],
+      marks: { slots: 512, msgIds: 6000 },
+      events: [
+        // The last word of the first life: it used more before it was killed.
+        { tMs: 1, node: 'cc', name: 'books', ...books, assignedSlots: 100, usedSlots: 8 },
+        { tMs: 2, node: 'cc', name: 'ledger.resumed', marks: 1 },
+        ...(Object.keys(last).length > 0 ? [{ tMs: 3, node: 'cc', name: 'books', ...books, ...last }] : []),
+        { tMs: 4, node: 'cc', name: 'counters', link: 3 },
+        { tMs: 5, node: 'keyserver', name: 'stream', channel: 6, assignedSlots },
+      ],
+    })
+    const verdict = async (folder: Run): Promise<string> => (await audit(runFolder(folder))).text
+    t.match(await verdict(run({ usedSlots, firstSlot: 100 })), /PROVEN/)
+    t.match(await verdict(run({})), /PROVEN/, 'books of a life that was killed are no last word')
+    t.match(
+      await verdict(run({ usedSlots, firstSlot: 100, discardedSlots: 1 })),
+      /beyondBooks: \d+ slots in messages and 1/,
+    )
+    t.match(await verdict(run({ usedSlots: usedSlots - 1, firstSlot: 100 })), /beyondBooks: slots up to/)
+    t.match(await verdict(run({}, usedSlots - 1)), /beyondBooks: slots up to \d+ used, the key server assigned/)
+  },
+)
+
 t.test('with a key log forged and damaged datagrams are told from true ones', async (t) => {
   const { channel, keys } = sender()
   const datagrams = [open(channel), ...seal(channel, 10)]

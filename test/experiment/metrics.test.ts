@@ -248,6 +248,42 @@ t.test('books are reconciled to the bit', async (t) => {
   t.ok(local.agree, 'channels with keys of their own do not count in the pool')
 })
 
+t.test('books balance over several lives of an end, with what crashes discarded', async (t) => {
+  const side = (node: string, facts: object) => at(1900, node, 'books', { channel: 0, ...facts })
+  const lives = [
+    ...BOOKS.slice(0, 2),
+    // Killed after it had used 25 slots and reported 20; its next life begins behind all it was given.
+    at(3000, 'cc', 'ledger.resumed', { marks: 2 }),
+    side('cc', {
+      side: 'sender',
+      assignedSlots: 200,
+      usedSlots: 150,
+      discardedSlots: 56,
+      messageSlots: 140,
+      firstSlot: 64,
+    }),
+    side('gwA', { side: 'receiver', assignedSlots: 200, usedSlots: 140 }),
+  ]
+  const stream = { channel: 0, assignedSlots: 200, usedSlots: 50, discardedSlots: 95, skippedSlots: 5 }
+  const pool = at(5000, 'keyserver', 'pool', { ...POOL, usedBits: 1600, reservedBits: 448 })
+  const differences = (facts: object, more: typeof lives = []) =>
+    reconcileBooks([...lives, ...more, at(5000, 'keyserver', 'stream', { ...stream, ...facts }), pool]).differences
+  t.same(differences({}), [])
+  t.same(differences({ discardedSlots: 94 }), [
+    'channel 0: sender used 4800 bits, pool used or discarded 4768: 32 bits apart',
+    'pool: used 1600 bits, sum over the channels 1632: 32 bits apart',
+  ])
+  t.same(differences({ assignedSlots: 201 }), [
+    'channel 0: sender assigned 6400 bits, pool assigned 6432: 32 bits apart',
+  ])
+  const seen = (usedSlots: number) =>
+    reconcileBooks([...lives.slice(0, -1), side('gwA', { side: 'receiver', assignedSlots: 200, usedSlots })])
+      .differences
+  t.same(seen(150), [], 'a receiver may have been told what was discarded')
+  t.same(seen(151), ['channel 0: sender used 4800 bits, receiver used 4832: 32 bits apart'])
+  t.same(seen(139), ['channel 0: sender used 4480 bits, receiver used 4448: 32 bits apart'])
+})
+
 t.test('the report says what happened and where lost tasks lost their time', async (t) => {
   const metrics = metricsOf(
     [

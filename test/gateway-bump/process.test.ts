@@ -1,7 +1,7 @@
 /** A pair of gateways as processes on loopback: keys over gRPC, Q3P over UDP, 104 over TCP and TLS. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -9,7 +9,14 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { NEAR_DEFAULTS } from '../../src/gateway/bump/index.ts'
 import { StreamSession, type StreamSessionEffect } from '../../src/protocol/index.ts'
-import { dialTcp, listenTcp, type OctetStream, type TlsOptions } from '../../src/runtime/index.ts'
+import {
+  dialTcp,
+  listenTcp,
+  type OctetStream,
+  PcapngFile,
+  rawUdpPacket,
+  type TlsOptions,
+} from '../../src/runtime/index.ts'
 import { randomStream } from '../../src/sim/index.ts'
 import { asdu, hex } from './pair-world.ts'
 
@@ -137,15 +144,20 @@ class TcpStation {
   }
 }
 
-/** Passes datagrams on between the two gateways, which take it for each other, and loses some when told to. */
+/**
+ * Passes datagrams on between the two gateways, which take it for each other, and loses some when told to. Keeps a copy of
+ * all that it saw, as the attacker between them does.
+ */
 class Relay {
   lossRatio = 0
   lost = 0
+  readonly seen: Uint8Array[] = []
   readonly #random = randomStream(1, 'relay')
   readonly #socket = createSocket('udp4')
 
   async open(port: number): Promise<void> {
     this.#socket.on('message', (bytes, { address }) => {
+      this.seen.push(Uint8Array.from(bytes))
       const target = address === '127.0.0.1' ? '127.0.0.2' : '127.0.0.1'
       if (this.lossRatio === 0) return this.#socket.send(bytes, port, target)
       const copies = this.#random.uniform() < this.lossRatio ? 2 : 1
@@ -209,15 +221,22 @@ t.test('a pair of gateways between a master and an outstation that know nothing 
     writeFileSync(
       path,
       `id: ${id}\nnear: { ${near.replace('TLS', `tls: { ${files(id)}, minVersion: TLSv1.3, names: [keyserver] }`)} }
-far: { link: 0, ${far}, port: ${udpPort}, t1Ms: 2000, t3Ms: 1000 }\nkeys: { server: '${HOST}:${keyPort}', ${files(id)} }\n`,
+far: { link: 0, ${far}, twin: ${id === 'gwa' ? 'gwb' : 'gwa'}, port: ${udpPort}, t1Ms: 2000, t3Ms: 1000 }\nkeys: { server: '${HOST}:${keyPort}', ${files(id)} }\n`,
     )
     return path
   }
   const fileA = write('gwa', `listen: '${HOST}:0'`, 'end: 0, local: 127.0.0.1, peer: 127.0.0.3')
   const fileB = write('gwb', `dial: '${HOST}:${device.port}', TLS`, 'end: 1, local: 127.0.0.2, peer: 127.0.0.3')
-  const gwa = run('gateway', '--config', fileA)
-  const gwb = run('gateway', '--config', fileB)
-  const [, port = ''] = await gwa.line(/gateway\.ready .*port=(\d+)/)
+  const evidence = join(dir, 'evidence')
+  mkdirSync(evidence)
+  const gateway = (file: string, ...options: readonly string[]): Process =>
+    run('gateway', '--config', file, '--keylog', join(evidence, 'keys.log'), ...options)
+  const unready = gateway(fileA)
+  t.equal(await unready.exited, 2, 'without a ledger nobody knows what key was used')
+  t.match(unready.lines.join('\n'), /gwa\.ledger.*is missing.*at the gateway's very first start give --first-start/)
+  let gwa = gateway(fileA, '--first-start')
+  const gwb = gateway(fileB, '--first-start')
+  let [, port = ''] = await gwa.line(/gateway\.ready .*port=(\d+)/)
   await Promise.all([gwa.line(/link\.up/), gwb.line(/link\.up/)])
 
   const connect = async (): Promise<TcpStation> =>
@@ -273,7 +292,7 @@ far: { link: 0, ${far}, port: ${udpPort}, t1Ms: 2000, t3Ms: 1000 }\nkeys: { serv
     const seen = gwa.lines.length
     gwb.kill()
     await gwb.exited
-    const gwb2 = run('gateway', '--config', fileB)
+    const gwb2 = gateway(fileB)
     await Promise.all([gwb2.line(/link\.up/), gwa.line(/link\.up/, seen)])
     const again = await connect()
     await again.until(() => again.log.includes('started'), 'started again')
@@ -294,7 +313,7 @@ far: { link: 0, ${far}, port: ${udpPort}, t1Ms: 2000, t3Ms: 1000 }\nkeys: { serv
     ])
     const server = run('server', '--port', String(device.port), ...files)
     const seen = gwa.lines.length
-    const gwb3 = run('gateway', '--config', fileB)
+    const gwb3 = gateway(fileB)
     await Promise.all([server.line(/controlled station/), gwb3.line(/link\.up/), gwa.line(/link\.up/, seen)])
     relay.lossRatio = 0.05
     const operations = 'gi counters set 1 2001 single on --sbo set 1 2604 float 12.5 read 604 clock file-get 2'.split(
@@ -306,11 +325,39 @@ far: { link: 0, ${far}, port: ${udpPort}, t1Ms: 2000, t3Ms: 1000 }\nkeys: { serv
     t.same(confirmed, ['gi', 'counters', 'set', 'set', 'read', 'clock', 'file-get'])
     t.equal(statSync(join(dir, 'file')).size, 100_000, 'a file of 100 000 octets came whole')
     t.ok(relay.lost > 10, `${relay.lost} datagrams were lost`)
+    gwa.kill()
+    await gwa.exited
+    gwa = gateway(fileA)
+    port = (await gwa.line(/gateway\.ready .*port=(\d+)/))[1] ?? ''
+    await gwa.line(/link\.up/)
+    const again = run('client', `${HOST}:${port}`, 'set', '1', '2001', 'single', 'on')
+    t.equal(await again.exited, 0, again.lines.slice(-5).join('\n'))
     await Promise.all([gwb3.end(), server.end()])
   })
   t.equal(await gwa.end(), 0)
   t.equal(await keyserver.end(), 0)
   relay.close()
+
+  await t.test('over all kills and starts no slot was used for two messages', async (t) => {
+    const capture = new PcapngFile(join(evidence, 'capture.pcapng'), { userAppl: 'q104' })
+    const interfaceId = capture.writer.addInterface({ name: 'gwa-gwb' })
+    const ends = { sourceAddress: HOST, sourcePort: udpPort, destinationAddress: '127.0.0.3', destinationPort: udpPort }
+    for (const [index, bytes] of relay.seen.entries()) {
+      capture.writer.frame({ interfaceId, timestampNs: BigInt(index), bytes: rawUdpPacket(ends, bytes) })
+    }
+    capture.flush()
+    for (const id of ['gwa', 'gwb']) copyFileSync(join(dir, `${id}.ledger`), join(evidence, `${id}.ledger`))
+    const audit = run('audit', evidence, '--json')
+    t.equal(await audit.exited, 0, audit.lines.join('\n'))
+    const { channels, messages } = JSON.parse(audit.lines.join('\n'))
+    t.equal(channels.length, 2)
+    for (const { forged, epochs, ledgerSlots, slots } of channels) {
+      t.equal(forged, 0, 'every message opens with the key log')
+      t.ok(epochs >= 4, `${epochs} epochs`)
+      t.ok(slots[1] <= ledgerSlots)
+    }
+    t.comment(`${messages} messages`)
+  })
 })
 
 t.test('a file with mistakes is told line by line', async (t) => {

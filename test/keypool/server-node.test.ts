@@ -217,7 +217,7 @@ t.test('a change of level is published at once, links that break and come back a
   t.same(kinds(node.handle({ kind: 'linkState', state }, 40)), [])
   t.same(kinds(node.handle({ kind: 'linkState', state: { ...state, up: true } }, 50)), ['qkd.repair'])
   t.same(node.status(60).links[1], { ...state, up: true })
-  t.same(kinds(node.handle({ kind: 'drain' }, 60)), ['status', 'pool'])
+  t.same(kinds(node.handle({ kind: 'drain' }, 60)), ['status', ...Array(6).fill('stream'), 'pool'])
 })
 
 t.test('a late wake publishes once and keeps to the grid', async (t) => {
@@ -244,4 +244,135 @@ t.test('the pool event carries level and books', async (t) => {
       poolBits: 32_000,
     },
   })
+})
+
+t.test('a receiver that was started again makes the sender leave out what only it still holds', async (t) => {
+  const node = makeNode()
+  const subscribe = (client: string, instance: string, slot: number): KeyServerInput => {
+    return { kind: 'subscribe', client, links: [0], instance, have: [{ channel: 0, slot }] }
+  }
+  const report = (client: string, usedSlots: number, discardedSlots: number): KeyServerInput => {
+    return { kind: 'report', client, channel: 0, usedSlots, discardedSlots, heldSlots: 20 }
+  }
+  feed(node, subscribe('master', 'a', 0), subscribe('gw', 'a', 0), { kind: 'generated', link: 0, bits: 3200 })
+  feed(node, { kind: 'want', client: 'master', channel: 0, upToSlot: 20 })
+  feed(node, report('gw', 0, 0), report('master', 5, 0), { kind: 'gone', client: 'gw' })
+  const told = blocksOf(feed(node, subscribe('gw', 'b', 0)))
+  t.same(told, ['master 0@20+0 #-', 'gw 0@20+0 #-'], 'nothing before slot 20')
+  feed(node, { kind: 'gone', client: 'master' })
+  t.same(blocksOf(feed(node, subscribe('master', 'a', 20))), ['master 0@20+0 #-'], 'it is told again')
+  feed(node, report('master', 20, 12))
+  t.match(node.books(), { usedBits: 8 * 32, discardedBits: 12 * 32, reservedBits: 0 }, 'it had used three more')
+  feed(node, { kind: 'gone', client: 'master' })
+  t.same(blocksOf(feed(node, subscribe('master', 'a', 20))), [], 'that is done')
+  t.same(blocksOf(feed(node, { kind: 'want', client: 'master', channel: 0, upToSlot: 22 })), [
+    'master 0@20+2 #2',
+    'gw 0@20+2 #2',
+  ])
+})
+
+t.test('the books take a sender at its word on what it has discarded, each of its processes for itself', async (t) => {
+  const node = makeNode()
+  const subscribe = (instance: string): KeyServerInput => {
+    return { kind: 'subscribe', client: 'master', links: [0], instance, have: [] }
+  }
+  const report = (usedSlots: number, discardedSlots: number): KeyServerInput => {
+    return { kind: 'report', client: 'master', channel: 0, usedSlots, discardedSlots, heldSlots: usedSlots }
+  }
+  feed(node, subscribe('a'), { kind: 'generated', link: 0, bits: 32_000 })
+  feed(node, { kind: 'want', client: 'master', channel: 0, upToSlot: 100 }, report(30, 10), report(30, 10))
+  t.match(node.books(), { usedBits: 20 * 32, discardedBits: 10 * 32, reservedBits: 70 * 32 })
+  feed(node, report(50, 10), report(60, 15))
+  t.match(node.books(), { usedBits: 45 * 32, discardedBits: 15 * 32, reservedBits: 40 * 32 })
+  feed(node, { kind: 'gone', client: 'master' }, subscribe('b'))
+  t.match(node.books(), { usedBits: 45 * 32, discardedBits: 55 * 32, reservedBits: 0 })
+  feed(node, { kind: 'want', client: 'master', channel: 0, upToSlot: 150 }, report(140, 30))
+  t.match(node.books(), { usedBits: 55 * 32, discardedBits: 85 * 32, reservedBits: 10 * 32 })
+  t.match(feed(node, report(140, 151)), [{ reason: 'badSlot' }])
+})
+
+t.test('the ends of a relay link get equal key over whatever way there is, minute by minute', async (t) => {
+  let next = 0
+  const node = makeNode({
+    links: [
+      { link: 0, ends: ['a', 'b'], keys: 'pool' },
+      { link: 1, ends: ['b', 'c'], keys: 'pool' },
+      { link: 2, ends: ['a', 'd'], keys: 'pool' },
+      { link: 3, ends: ['d', 'c'], keys: 'pool' },
+      { link: 4, ends: ['a', 'c'], keys: 'relay' },
+    ],
+    poolKind: 'perLink',
+    randomBytes: (n) => Uint8Array.from({ length: n }, () => next++ & 0xff),
+  })
+  const streams = new Map<string, number[]>()
+  const routes: unknown[] = []
+  const events: unknown[] = []
+  const take = (effects: readonly KeyServerEffect[]): void => {
+    for (const effect of effects) {
+      if (effect.kind === 'blocks') {
+        const stream = streams.get(effect.client) ?? []
+        if (stream.length !== 4 * effect.block.slot) throw new Error('a hole')
+        streams.set(effect.client, [...stream, ...effect.block.bytes])
+      }
+      if (effect.kind === 'event' && effect.event.name === 'relay.route') routes.push(effect.event['path'])
+      if (effect.kind === 'event' && effect.event.name === 'pool') events.push(effect.event['relayUsedBits'])
+    }
+  }
+  const state = (link: number, up: boolean): KeyServerInput => {
+    return { kind: 'linkState', state: { link, up, rateBps: 0, delayMs: 1 } }
+  }
+  take(node.handle({ kind: 'start' }, 0))
+  for (const client of ['a', 'c']) take(node.handle({ kind: 'subscribe', client, links: [4] }, 0))
+  for (let second = 1; second <= 120; second++) {
+    const nowMs = second * 1000
+    for (const link of [0, 1, 2, 3]) take(node.handle({ kind: 'generated', link, bits: 640 }, nowMs))
+    take(node.handle({ kind: 'want', client: 'a', channel: 8, upToSlot: 10 * second }, nowMs))
+    if (second === 30) take(node.handle(state(1, false), nowMs))
+    if (second === 60) take(node.handle(state(3, false), nowMs))
+    if (second === 80) {
+      t.equal(streams.get('a')?.length, 4 * 600, 'since second 60 there is no way')
+      take(node.handle(state(1, true), nowMs))
+    }
+    take(node.handle({ kind: 'report', channel: 8, usedSlots: 10 * second - 20 }, nowMs))
+    take(node.handle({ kind: 'wake' }, nowMs))
+  }
+  t.same(routes, ['a b c', 'a d c', null, 'a b c'])
+  t.equal(streams.get('a')?.length, 4 * 1200)
+  t.same(streams.get('a'), streams.get('c'))
+  const relayed = 1200 * 32
+  t.match(node.relayBooks(), { generatedBits: relayed })
+  t.equal(node.books().usedBits, 2 * relayed, 'each of two hops has spent as much')
+  t.equal(
+    [...node.relayUseBits().values()].reduce((sum, bits) => sum + bits, 0),
+    2 * relayed,
+  )
+  take(node.handle({ kind: 'drain' }, 121_000))
+  t.ok(events.length > 100 && events.at(-1) === 2 * relayed)
+})
+
+t.test('wants name their quota, and wants that nobody waits for any more are told of', async (t) => {
+  const node = makeNode({
+    poolKind: 'quota',
+    quotas: [
+      { id: 'shed', channels: [0, 1, 2, 3] },
+      { id: 'agc', channels: [0] },
+    ],
+  })
+  node.handle({ kind: 'start' }, 0)
+  const want = (quota: string | undefined, upToSlot: number): KeyServerInput => {
+    return {
+      kind: 'want',
+      client: 'master',
+      channel: 0,
+      upToSlot,
+      deadlineMs: 70,
+      ...(quota !== undefined && { quota }),
+    }
+  }
+  t.match(feed(node, want('nobody', 1)), [{ reason: 'unknownQuota' }])
+  t.match(feed(node, want(undefined, 1)), [{ reason: 'unknownQuota' }], 'two name the channel')
+  t.same(feed(node, want('agc', 5)), [])
+  t.equal(node.wakeAtMs, 70)
+  t.match(node.handle({ kind: 'wake' }, 70), [{ kind: 'refuse', client: 'master', reason: 'overdue' }])
+  t.equal(node.stream(0)?.wantedSlots, 0)
 })

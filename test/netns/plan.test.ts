@@ -1,11 +1,13 @@
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { watchedInterfaces } from '../../netns/capture.ts'
 import { configureCommands, createCommands, lawCommands } from '../../netns/lab.ts'
-import { netemArgs } from '../../netns/netem.ts'
+import { NETEM_ENV, netemArgs } from '../../netns/netem.ts'
 import { PcapStream, PcapStreamError } from '../../netns/pcap-stream.ts'
 import { interfaceNames, type LabNet, labOfNamespace, namespaceName, PlanError, planLab } from '../../netns/plan.ts'
 import { stateDirPath } from '../../netns/state-dir.ts'
-import { CLEAR, type LinkLaw } from '../../src/sim/index.ts'
+import { CLEAR, jitterDeviation, type LinkLaw, randomStream } from '../../src/sim/index.ts'
+import { quantile, SHAPES, tablePath, tableText } from './jitter-tables.ts'
 
 const NET: LabNet = {
   lab: 'grid-1',
@@ -53,18 +55,54 @@ t.test('addresses follow from link and node numbers', async (t) => {
   t.same(planLab(NET, 'userns'), { ...plan, isolation: 'userns' }, 'a user namespace changes nothing')
 })
 
-t.test('loopback isolation has addresses of 127.0.0.0/8 and no namespaces', async (t) => {
+t.test('a loopback lab has a /18 of its own that follows from its name', async (t) => {
   const plan = planLab(NET, 'loopback')
   const [, link] = plan.links
+  const base = /^127\.(\d+)\.(\d+)\.0\/18$/.exec(plan.loopbackNetwork ?? '')
+  const [a, b] = [Number(base?.[1]), Number(base?.[2])]
+  t.ok(a >= 64 && a < 128 && b % 64 === 0, `${plan.loopbackNetwork}`)
   t.same(
     link?.ends.map((end) => [end.interface, end.address]),
     [
-      ['lo', '127.64.0.29'],
-      ['lo', '127.64.0.30'],
+      ['lo', `127.${a}.${b}.29`],
+      ['lo', `127.${a}.${b}.30`],
     ],
   )
-  t.equal(plan.nodes[2]?.managementAddress, '127.104.1.44')
+  t.equal(plan.nodes[2]?.managementAddress, `127.${a}.${b + 32 + 1}.44`)
+  t.equal(plan.hub.managementAddress, `127.${a}.${b + 63}.254`)
   t.equal(plan.nodes[2]?.namespace, undefined)
+  t.equal(planLab(NET, 'netns').loopbackNetwork, undefined)
+  const networks = Array.from(
+    { length: 40 },
+    (_, i) => planLab({ ...NET, lab: `lab-${i}` }, 'loopback').loopbackNetwork,
+  )
+  t.ok(new Set(networks).size > 30, 'other names, other addresses, nearly always')
+  const tooHigh = { ...NET, links: [{ link: 2_048, ends: ['cc', 'gwA'] as const }] }
+  t.throws(() => planLab(tooHigh, 'loopback'), /2048 .* not in 0..2047/)
+})
+
+t.test('routes lead every node to every link, by alternative ways too, and never back', async (t) => {
+  const ring = ['a', 'b', 'c', 'd']
+  const links = [...ring.map((id, link) => ({ link, ends: [id, ring[(link + 1) % 4] ?? ''] as const }))]
+  const net = {
+    lab: 'r',
+    nodes: [...ring, 'leaf'].map((id, i) => ({ id, number: i + 1 })),
+    links: [...links, { link: 4, ends: ['d', 'leaf'] as const }],
+  }
+  t.same(planLab(net, 'netns').routes, [], 'only when asked for')
+  t.throws(() => planLab(net, 'loopback', { routed: true }), { name: 'PlanError', message: /routes need/ })
+  const { routes } = planLab(net, 'netns', { routed: true })
+  const of = (node: string, to: string): unknown =>
+    routes.filter((route) => route.node === node && route.to === to).map(({ via, metric }) => [via, metric])
+  t.same(of('b', '10.64.0.16/30'), [
+    ['10.64.0.1', 200],
+    ['10.64.0.6', 201],
+  ])
+  t.same(of('a', '10.64.0.16/30'), [['10.64.0.13', 100]], 'b is farther from it than a')
+  t.same(of('leaf', '10.64.0.0/30'), [['10.64.0.17', 200]])
+  t.same(of('a', '10.64.0.0/30'), [], 'its own')
+  const command = configureCommands(planLab(net, 'netns', { routed: true })).get('q104-r-leaf')
+  t.ok(command?.includes('route add 10.64.0.0/30 via 10.64.0.17 dev d metric 200'))
 })
 
 t.test('an interface is named after the peer where that fits, is unique and is free', async (t) => {
@@ -156,16 +194,42 @@ t.test('the commands build namespaces, veth pairs, bridge, addresses and permane
 t.test('a law becomes the arguments of netem', async (t) => {
   const law: LinkLaw = { delayMs: 20, jitterMs: 2, jitter: 'uniform', lossRatio: 0.01, outage: false }
   const args = (changes: object): string => netemArgs({ ...law, ...changes }).join(' ')
-  t.equal(args({}), 'netem limit 10000 delay 20000us 2000us loss 1% rate 0bit')
+  const delay = 'netem limit 10000 delay 20000us 2000us distribution uniform'
+  t.equal(args({}), `${delay} loss 1% rate 0bit`)
   t.match(args({ jitter: 'normal' }), 'delay 20000us 2000us distribution normal loss')
+  t.match(args({ jitter: 'pareto' }), 'delay 20000us 2000us distribution pareto loss')
   t.equal(args({ jitterMs: 0, lossRatio: 0 }), 'netem limit 10000 delay 20000us rate 0bit')
   t.equal(args({ delayMs: 0, jitterMs: 0, lossRatio: 0 }), 'netem limit 10000 rate 0bit')
   t.equal(args({ delayMs: 0.0335, jitterMs: 0 }), 'netem limit 10000 delay 34us loss 1% rate 0bit')
-  t.equal(args({ lossRatio: 1e-7 }), 'netem limit 10000 delay 20000us 2000us loss 0.00001% rate 0bit', 'no exponent')
-  t.equal(args({ bandwidthBps: 64_000 }), 'netem limit 10000 delay 20000us 2000us loss 1% rate 64000bit')
-  t.equal(args({ outage: true }), 'netem limit 10000 delay 20000us 2000us loss 100% rate 0bit', 'a link that is down')
+  t.equal(args({ lossRatio: 1e-7 }), `${delay} loss 0.00001% rate 0bit`, 'no exponent')
+  t.equal(args({ bandwidthBps: 64_000 }), `${delay} loss 1% rate 64000bit`)
+  const burst = { startRatio: 0.01, endRatio: 0.25, lossRatio: 0.8 }
+  t.equal(args({ burst }), `${delay} loss gemodel 1% 25% 80% 1% rate 0bit`)
+  t.equal(args({ burst, lossRatio: 0 }), `${delay} loss gemodel 1% 25% 80% 0% rate 0bit`)
+  t.equal(args({ duplicateRatio: 0.02, reorderRatio: 0.05 }), `${delay} loss 1% duplicate 2% reorder 5% rate 0bit`)
+  t.equal(
+    args({ delayMs: 0, jitterMs: 0, reorderRatio: 0.05 }),
+    'netem limit 10000 loss 1% rate 0bit',
+    'tc refuses to reorder without a delay',
+  )
+  t.equal(args({ outage: true, burst, duplicateRatio: 1 }), `${delay} loss 100% rate 0bit`, 'a link that is down')
   const bad = [{ delayMs: -1 }, { delayMs: Number.NaN }, { jitterMs: 1e9 }, { lossRatio: 1.01 }, { bandwidthBps: 0 }]
   for (const changes of bad) t.throws(() => args(changes), RangeError, JSON.stringify(changes))
+})
+
+t.test('tc is given tables of jitter that are the law of the transport', async (t) => {
+  for (const shape of SHAPES) {
+    t.equal(readFileSync(tablePath(shape), 'utf8'), tableText(shape), `${shape}, as jitter-tables.js writes it`)
+    const random = randomStream(1, shape)
+    const drawn = Array.from({ length: 20_001 }, () => jitterDeviation(shape, random)).sort((a, b) => a - b)
+    const off = [0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99].map((p) => {
+      const slope = (quantile(shape, p + 0.005) - quantile(shape, p - 0.005)) / 0.01
+      const deviation = slope * Math.sqrt((p * (1 - p)) / drawn.length)
+      return Math.abs((drawn[Math.round(20_000 * p)] ?? 0) - quantile(shape, p)) / deviation
+    })
+    t.ok(Math.max(...off) < 4, `${shape}: off by ${off.map((z) => z.toFixed(1)).join(' ')} standard deviations`)
+    t.match(NETEM_ENV, { TC_LIB_DIR: /\/netns\/tables$/ })
+  }
 })
 
 t.test('laws go to the egress of both ends, one batch a namespace', async (t) => {

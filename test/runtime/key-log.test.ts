@@ -1,7 +1,7 @@
-import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { appendFileSync, chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { KEY_LOG_WARNING, KeyLogFile } from '../../src/runtime/index.ts'
+import { KeyLogFile, keyLogWarning, parseRecords, Recorder } from '../../src/runtime/index.ts'
 
 const folder = t.testdir()
 
@@ -25,5 +25,20 @@ t.test('a file that others may read gets no key', async (t) => {
 })
 
 t.test('the warning says what is at stake', async (t) => {
-  t.match(KEY_LOG_WARNING, /WARNING.*keys\.log.*every key.*clear/)
+  t.match(keyLogWarning('keys.log'), /WARNING.*keys\.log.*every key.*clear/)
+})
+
+t.test('a process that was killed in the middle of a line of events spoils no line of the next', async (t) => {
+  const path = join(folder, 'events.jsonl')
+  const first = new Recorder(path, 'cc')
+  first.record({ name: 'one' }, 1)
+  await first.close()
+  appendFileSync(path, '{"tMs":2,"node":"cc","name":"tw')
+  const second = new Recorder(path, 'cc')
+  second.record({ name: 'three' }, 3)
+  await second.close()
+  t.same(
+    parseRecords(readFileSync(path, 'utf8')).map(({ name }) => name),
+    ['one', 'three'],
+  )
 })

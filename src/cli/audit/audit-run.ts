@@ -1,7 +1,7 @@
 import type { RecordedEvent } from '../../runtime/index.ts'
 import { auditChannel, type ChannelVerdict, type Violation } from './channel-audit.ts'
 import { type AuditFrame, q3pFrames } from './frames.ts'
-import { closedBooks, type RunEvidence, senderMark } from './run-evidence.ts'
+import { assignedSlots, closedBooks, type RunEvidence, senderMark } from './run-evidence.ts'
 
 export type Audit = {
   readonly verdict: 'proven' | 'violated'
@@ -33,7 +33,8 @@ export function auditRun(evidence: RunEvidence): Audit {
     .sort(([a], [b]) => a - b)
     .map(([channel, ofChannel]) => {
       const mark = senderMark(evidence, channel)
-      return auditChannel(channel, ofChannel, { keys, mark, closedBooks: closedBooks(evidence, channel) })
+      const books = { closedBooks: closedBooks(evidence, channel), assignedSlots: assignedSlots(evidence, channel) }
+      return auditChannel(channel, ofChannel, { keys, mark, ...books })
     })
   const pools = events.filter(({ name }) => name === 'pool')
   const violations = pools.flatMap(poolViolation)

@@ -3,6 +3,7 @@ import { WINDOW_MESSAGES } from '../../protocol/index.ts'
 import type { AuditFrame } from './frames.ts'
 import type { KeyBook } from './key-book.ts'
 import { type PlacedFrame, placeFrames, type SlotRun, slotRuns } from './place.ts'
+import type { ClosedBooks } from './run-evidence.ts'
 
 /** Most messages that any configuration seals under one AES key. */
 const MAX_AES_MESSAGES = 512
@@ -39,8 +40,10 @@ export type ChannelEvidence = {
   readonly keys: KeyBook | undefined
   /** The sender's mark; undefined when no ledger of the run has it. */
   readonly mark: ChannelMark | undefined
-  /** The sender's last books, if it has closed them. */
-  readonly closedBooks: { readonly usedSlots: number; readonly discardedSlots: number } | undefined
+  /** The sender's books of its last life, if it has closed them. */
+  readonly closedBooks: ClosedBooks | undefined
+  /** How far the key server assigned the stream, if it has closed its books. */
+  readonly assignedSlots: number | undefined
 }
 
 export type ChannelVerdict = {
@@ -68,8 +71,9 @@ export type ChannelVerdict = {
 export function auditChannel(
   channel: number,
   frames: readonly AuditFrame[],
-  { keys, mark, closedBooks }: ChannelEvidence,
+  evidence: ChannelEvidence,
 ): ChannelVerdict {
+  const { keys, mark } = evidence
   const placed = placeFrames(frames, keys?.begins(channel))
   const truths = new Map(placed.map((one) => [one, keys?.isTrue(one)]))
   // Whoever seals writes the key to the log first, so what the log cannot open is no message of this run.
@@ -79,7 +83,7 @@ export function auditChannel(
   const [lastSlot, lastMsgId] = [maximum(runs.map(({ end }) => end)), maximum(messages.map(({ msgId }) => msgId))]
   // The messages of one AES key share a run; the first of them stands for all.
   const owned = new Map(runs.toReversed().map((run) => [`${run.slot} ${run.owner}`, run]))
-  const usedSlots = [...owned.values()].reduce((sum, { slot, end }) => sum + end - slot, 0)
+  const usedSlots = slotsIn([...owned.values()])
   const found = (rule: Rule, frameNumbers: readonly number[], text: string): Violation => {
     return { rule, channel, frames: frameNumbers, text }
   }
@@ -89,7 +93,8 @@ export function auditChannel(
     ...msgIdsBack(messages, found),
     ...aesOverused(messages, found),
     ...epochsBack(messages, found),
-    ...beyond(messages, { lastSlot, lastMsgId, usedSlots, mark, closedBooks }, found),
+    ...beyondLedger(messages, { mark, lastSlot, lastMsgId }, found),
+    ...beyondBooks(messages, { ...evidence, lastSlot, owned: [...owned.values()] }, found),
     ...(keys?.conflicts(channel) ?? []).map((slot) =>
       found('keyChanged', [], `keys.log has two keys for slot ${slot}`),
     ),
@@ -183,42 +188,64 @@ function epochsBack(messages: readonly PlacedFrame[], found: Found): readonly Vi
     })
 }
 
-function beyond(
+/** Numbers of the first frames that take slots from `slot` on. */
+function framesBeyond(messages: readonly PlacedFrame[], slot: number): readonly number[] {
+  const beyond = messages.filter((message) => slotRuns(message).some(({ end }) => end > slot))
+  return beyond.slice(0, 2).map(({ frame }) => frame.number)
+}
+
+function beyondLedger(
   messages: readonly PlacedFrame[],
-  sums: Pick<ChannelEvidence, 'mark' | 'closedBooks'> & {
+  sums: { readonly mark: ChannelMark | undefined; readonly lastSlot: number; readonly lastMsgId: number },
+  found: Found,
+): readonly Violation[] {
+  const { mark, lastSlot, lastMsgId } = sums
+  if (mark === undefined) return []
+  const violations: Violation[] = []
+  if (lastSlot > mark.slots) {
+    const text = `slots up to ${lastSlot} used, ${mark.slots} reserved`
+    violations.push(found('beyondLedger', framesBeyond(messages, mark.slots), text))
+  }
+  const beyond = messages.filter(({ msgId }) => msgId >= mark.msgIds)
+  if (beyond.length > 0) {
+    const numbers = beyond.slice(0, 2).map(({ frame }) => frame.number)
+    violations.push(found('beyondLedger', numbers, `Msg-Id ${lastMsgId} used, ${mark.msgIds} reserved`))
+  }
+  return violations
+}
+
+/** Against the books of the sender's last life, which began at `firstSlot`, and the key server's of all lives. */
+function beyondBooks(
+  messages: readonly PlacedFrame[],
+  sums: Pick<ChannelEvidence, 'closedBooks' | 'assignedSlots'> & {
     readonly lastSlot: number
-    readonly lastMsgId: number
-    readonly usedSlots: number
+    readonly owned: readonly SlotRun[]
   },
   found: Found,
 ): readonly Violation[] {
-  const { mark, closedBooks, lastSlot, lastMsgId, usedSlots } = sums
+  const { closedBooks, assignedSlots, lastSlot, owned } = sums
   const violations: Violation[] = []
-  const last = (pick: (message: PlacedFrame) => boolean): readonly number[] => {
-    return messages
-      .filter(pick)
-      .slice(0, 2)
-      .map(({ frame }) => frame.number)
+  if (assignedSlots !== undefined && lastSlot > assignedSlots) {
+    const text = `slots up to ${lastSlot} used, the key server assigned ${assignedSlots}`
+    violations.push(found('beyondBooks', framesBeyond(messages, assignedSlots), text))
   }
-  if (mark !== undefined && lastSlot > mark.slots) {
-    const numbers = last((message) => slotRuns(message).some(({ end }) => end > mark.slots))
-    violations.push(found('beyondLedger', numbers, `slots up to ${lastSlot} used, ${mark.slots} reserved`))
+  if (closedBooks === undefined) return violations
+  const { firstSlot, usedSlots, discardedSlots } = closedBooks
+  if (lastSlot > usedSlots) {
+    const text = `slots up to ${lastSlot} used, the books say ${usedSlots}`
+    violations.push(found('beyondBooks', framesBeyond(messages, usedSlots), text))
   }
-  if (mark !== undefined && messages.length > 0 && lastMsgId >= mark.msgIds) {
-    const numbers = last(({ msgId }) => msgId >= mark.msgIds)
-    violations.push(found('beyondLedger', numbers, `Msg-Id ${lastMsgId} used, ${mark.msgIds} reserved`))
-  }
-  if (closedBooks !== undefined && lastSlot > closedBooks.usedSlots) {
-    const numbers = last((message) => slotRuns(message).some(({ end }) => end > closedBooks.usedSlots))
-    violations.push(
-      found('beyondBooks', numbers, `slots up to ${lastSlot} used, the books say ${closedBooks.usedSlots}`),
-    )
-  }
-  if (closedBooks !== undefined && usedSlots + closedBooks.discardedSlots > closedBooks.usedSlots) {
-    const sum = `${usedSlots} slots in messages and ${closedBooks.discardedSlots} discarded`
-    violations.push(found('beyondBooks', [], `${sum} are more than the ${closedBooks.usedSlots} of the books`))
+  const inMessages = slotsIn(owned.filter(({ slot }) => slot >= firstSlot))
+  if (inMessages + discardedSlots > usedSlots - firstSlot) {
+    const sum = `${inMessages} slots in messages and ${discardedSlots} discarded`
+    const text = `${sum} are more than the ${usedSlots - firstSlot} of the books`
+    violations.push(found('beyondBooks', [], text))
   }
   return violations
+}
+
+function slotsIn(runs: readonly SlotRun[]): number {
+  return runs.reduce((sum, { slot, end }) => sum + end - slot, 0)
 }
 
 function countBy(names: readonly string[]): Readonly<Record<string, number>> {

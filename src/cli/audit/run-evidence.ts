@@ -32,21 +32,31 @@ export function senderMark({ ledgers }: RunEvidence, channel: number): ChannelMa
   return ledgers.flatMap(({ marks }) => marks).find((mark) => mark.channel === channel && mark.side === 'sender')
 }
 
-/** The sender's books of a channel, if its node has ended in order: then they are its last word. */
-export function closedBooks(
-  { events }: RunEvidence,
-  channel: number,
-): { readonly usedSlots: number; readonly discardedSlots: number } | undefined {
-  const books = events.filter((event) => {
+/** A sender's books of one life of its node: it used `firstSlot`..`usedSlots`, and discarded so many of them. */
+export type ClosedBooks = {
+  readonly firstSlot: number
+  readonly usedSlots: number
+  readonly discardedSlots: number
+}
+
+/** The sender's books of a channel in the last life of its node, if that has ended in order: then they are its last word. */
+export function closedBooks({ events }: RunEvidence, channel: number): ClosedBooks | undefined {
+  const last = events.findLast((event) => {
     return event.name === 'books' && event['channel'] === channel && event['side'] === 'sender'
   })
-  const last = books.at(-1)
-  const isClosed = events.some((event) => {
-    return event.name === 'counters' && event.node === last?.node && event['link'] === Math.floor(channel / 2)
-  })
-  if (last === undefined || !isClosed) return undefined
-  // What an earlier life of the node discarded is in no message either, but its books are closed.
-  return { usedSlots: Number(last['usedSlots']), discardedSlots: Number(last['discardedSlots'] ?? 0) }
+  const ofNode = events.filter(({ node }) => node === last?.node)
+  const lastLife = ofNode.slice(ofNode.findLastIndex(({ name }) => name === 'ledger.resumed') + 1)
+  const isClosed = lastLife.some(({ name, ...facts }) => name === 'counters' && facts['link'] === channel >> 1)
+  // The books of an earlier life were not closed: it may have used more.
+  if (last === undefined || !isClosed || !lastLife.includes(last)) return undefined
+  const fact = (name: string): number => Number(last[name] ?? 0)
+  return { firstSlot: fact('firstSlot'), usedSlots: fact('usedSlots'), discardedSlots: fact('discardedSlots') }
+}
+
+/** How far the key server has assigned a channel's stream, if it has closed its books. */
+export function assignedSlots({ events }: RunEvidence, channel: number): number | undefined {
+  const last = events.findLast(({ name, ...facts }) => name === 'stream' && facts['channel'] === channel)
+  return last && Number(last['assignedSlots'])
 }
 
 function ledgerFiles(run: string): readonly string[] {

@@ -31,6 +31,7 @@ const ms = (min: number) => z.number().min(min).max(3_600_000)
 const window = z.int().min(1).max(32_767)
 const udpPort = z.int().min(1).max(65_535)
 const ipv4 = z.string().refine((text) => isIP(text) === 4, 'expected an IPv4 address')
+const nodeId = z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/, 'expected letters, digits and hyphens')
 const file = z.string().min(1)
 
 const Tls = z.strictObject({
@@ -66,6 +67,7 @@ const Far = z
     local: ipv4.describe('Own address of the link'),
     peer: ipv4.describe("The twin's address; the port is the same"),
     port: udpPort.default(DEFAULT_UDP_PORT).describe('UDP port at both ends'),
+    twin: nodeId.optional().describe('`id` of the twin: one that says another in its HANDSHAKE is refused'),
     suite: z.enum(['otp', 'aes']).default('otp').describe('Suite of the ASDUs'),
     aesBelowBits: z
       .int()
@@ -96,10 +98,11 @@ const Keys = z.strictObject({
   ca: file,
   cert: file.describe('Certificate of this gateway; its CN is `id`'),
   key: file,
+  ledger: file.optional().describe('What key may have been used, over all starts (default `id`.ledger)'),
 })
 
 const GatewayFile = z.strictObject({
-  id: z.string().regex(/^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/, 'expected letters, digits and hyphens'),
+  id: nodeId,
   near: Near,
   far: Far,
   keys: Keys,
@@ -116,7 +119,12 @@ export type GatewaySettings = {
     readonly tls: TlsOptions | undefined
   }
   readonly far: { readonly link: number; readonly local: string; readonly peer: string; readonly port: number }
-  readonly keys: { readonly address: string; readonly name: string; readonly files: TlsOptions }
+  readonly keys: {
+    readonly address: string
+    readonly name: string
+    readonly files: TlsOptions
+    readonly ledgerFile: string
+  }
   readonly bump: Omit<BumpConfig, 'link'> & { readonly link: Omit<BumpConfig['link'], 'epoch'> }
 }
 
@@ -132,7 +140,7 @@ function settingsOf(
 ): GatewaySettings {
   const { listen, dial, tls, maxConnections, k, w, t0Ms, t1Ms, t2Ms, t3Ms } = near
   const { host, port = tls === undefined ? PLAIN_PORT : TLS_PORT } = listen ?? dial ?? { host: '', port: 0 }
-  const { aesBelowBits, aheadBits, suite, link, end, local, peer, port: udp, ...timers } = far
+  const { aesBelowBits, aheadBits, suite, link, end, local, peer, port: udp, twin, ...timers } = far
   return {
     id,
     near: {
@@ -155,6 +163,7 @@ function settingsOf(
       address: `${keys.server.host.includes(':') ? `[${keys.server.host}]` : keys.server.host}:${keys.server.port ?? DEFAULT_KEYSERVER_PORT}`,
       name: keys.name,
       files: { caFile: pathOf(keys.ca), certFile: pathOf(keys.cert), keyFile: pathOf(keys.key) },
+      ledgerFile: pathOf(keys.ledger ?? `${id}.ledger`),
     },
     bump: {
       side: listen === undefined ? 'dial' : 'accept',
@@ -164,6 +173,7 @@ function settingsOf(
         ...timers,
         link,
         end,
+        ...(twin !== undefined && { names: { own: id, peer: twin } }),
         // The gateway gives the link one message at a time.
         queueLimit: 4,
         lowWaterSlots: Math.floor(aheadBits / SLOT_BITS / 2),

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { type BumpEffect, BumpGateway, type BumpInput } from '../../gateway/bump/index.ts'
 import { KeyClient } from '../../keypool/index.ts'
@@ -7,6 +9,9 @@ import {
   type Dialer,
   dialTcp,
   drive,
+  KeyLogFile,
+  LedgerFile,
+  LedgerFileError,
   type Listener,
   labClock,
   listenTcp,
@@ -15,6 +20,7 @@ import {
   TcpError,
   UdpLink,
 } from '../../runtime/index.ts'
+import { CliError } from '../errors.ts'
 import type { GatewaySettings } from './config-file.ts'
 
 /** How long a gateway that is told to end waits for its link to be closed in order. */
@@ -27,11 +33,22 @@ export type RunningGateway = {
   readonly close: () => Promise<void>
 }
 
+export type GatewayStart = {
+  /** The gateway's very first start, so there is no ledger yet; else there must be one. */
+  readonly isFirst: boolean
+  /** Where all key that is used is logged in the clear; only if it was asked for. */
+  readonly keyLogFile: string | undefined
+}
+
 /**
  * Runs a gateway on sockets: 104 on TCP or TLS, the link on UDP, key over gRPC. Resolves when it listens (or may dial).
- * @throws TcpError for a file or address that cannot be used.
+ * @throws TcpError for a file or address that cannot be used, CliError for a ledger that cannot be trusted.
  */
-export async function startGateway(settings: GatewaySettings, log: (event: LabEvent) => void): Promise<RunningGateway> {
+export async function startGateway(
+  settings: GatewaySettings,
+  { isFirst, keyLogFile }: GatewayStart,
+  log: (event: LabEvent) => void,
+): Promise<RunningGateway> {
   await cryptoReady
   const { id, near, far, bump } = settings
   const nowMs = labClock(process.hrtime.bigint())
@@ -40,13 +57,16 @@ export async function startGateway(settings: GatewaySettings, log: (event: LabEv
   const dialers = new Map<number, Dialer>()
   let onLinkDown: () => void = () => {}
 
+  const ledger = await openLedger(settings, isFirst)
+  const keyLog = keyLogFile === undefined ? undefined : new KeyLogFile(keyLogFile)
+  const logged = keyLog === undefined ? {} : { keyLog: true as const }
   const keyClient = await keyClientOf(settings, log)
   const link = new UdpLink({
     end: { localHost: far.local, peerHost: far.peer, port: far.port },
     nowMs,
     onDatagram: (bytes) => driven.feed({ kind: 'datagram', bytes }),
   })
-  const node = new BumpGateway({ ...bump, link: { ...bump.link, epoch: Date.now() } })
+  const node = new BumpGateway({ ...bump, link: { ...bump.link, ...logged, epoch: Date.now() } })
 
   const attach = (connection: number, stream: OctetStream): void => {
     const { peer, peerName } = stream
@@ -84,6 +104,12 @@ export async function startGateway(settings: GatewaySettings, log: (event: LabEv
       case 'fetchKeys':
         keyClient.fetch(effect.channel, effect.upToSlot)
         break
+      case 'reserve':
+        ledger.reserve(effect.mark)
+        break
+      case 'keyLog':
+        keyLog?.write(effect.record)
+        break
       case 'books':
         if (effect.books.side === 'sender') keyClient.report(effect.books)
         break
@@ -110,6 +136,14 @@ export async function startGateway(settings: GatewaySettings, log: (event: LabEv
   }
   const driven = drive<BumpInput, BumpEffect>(node, { nowMs, carryOut, signal: stopped.signal })
 
+  ledger.onDurable(
+    (mark) => driven.feed({ kind: 'reserved', mark }),
+    // Without a ledger no key may be used.
+    (error) => {
+      throw error
+    },
+  )
+
   // In the same turn as the client was made: it would wipe a block that nobody takes.
   keyClient.onBlock((block) => {
     driven.feed({ kind: 'keyBlock', block })
@@ -123,10 +157,11 @@ export async function startGateway(settings: GatewaySettings, log: (event: LabEv
     else if (near.tls !== undefined) loadTls(near.tls, Date.now())
   } catch (error) {
     link.close()
-    await keyClient.close()
+    await Promise.all([keyClient.close(), ledger.close()])
+    keyLog?.close()
     throw error
   }
-  driven.feed({ kind: 'start' })
+  driven.feed({ kind: 'start', marks: ledger.recovered })
   log({ name: 'gateway.ready', id, near: near.kind, host: near.host, port: listener?.port ?? near.port })
 
   return {
@@ -143,8 +178,30 @@ export async function startGateway(settings: GatewaySettings, log: (event: LabEv
       for (const dialer of dialers.values()) dialer.close()
       await listener?.close()
       link.close()
-      await keyClient.close()
+      await Promise.all([keyClient.close(), ledger.close()])
+      keyLog?.close()
     },
+  }
+}
+
+/** It belongs to the authority of the key server: another one has other key. */
+async function openLedger({ id, far, keys, bump }: GatewaySettings, isFirst: boolean): Promise<LedgerFile> {
+  const file = keys.ledgerFile
+  const expect = isFirst ? 'new' : 'existing'
+  const { caFile } = keys.files
+  const run = createHash('sha256')
+    .update(keys.name)
+    .update(await readFile(caFile))
+    .digest('hex')
+    .slice(0, 32)
+  try {
+    return await LedgerFile.open({ file, expect, node: id, run, ends: [{ link: far.link, end: bump.link.end }] })
+  } catch (error) {
+    if (!(error instanceof LedgerFileError)) throw error
+    const isMissing = !isFirst && !existsSync(file)
+    throw new CliError(
+      isMissing ? `${error.message}; at the gateway's very first start give --first-start` : error.message,
+    )
   }
 }
 
@@ -176,7 +233,16 @@ async function keyClientOf({ id, far, keys }: GatewaySettings, log: (event: LabE
     [caFile, certFile, keyFile].map((path) => readFile(path, 'utf8')),
   )
   const { address, name: serverName } = keys
-  const client = new KeyClient({ address, serverName, caPem, certPem, keyPem, nodeId: id, links: [far.link] })
+  const nodeId = id
+  const client = new KeyClient({
+    address,
+    serverName,
+    caPem,
+    certPem,
+    keyPem,
+    nodeId,
+    links: [far.link],
+  })
   // Told once, however often the client tries.
   let isWaiting = false
   client.onWaiting((wait) => {

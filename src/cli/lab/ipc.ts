@@ -35,7 +35,7 @@ export type ProcessSpec = {
   readonly config: unknown
   /** The node's ends of its links; empty for key server and grid. */
   readonly ends: readonly LinkEnd[]
-  /** Where a node keeps its high-water marks; absent for key server and grid. */
+  /** Where a node keeps its high-water marks, or the key server its journal; absent for the grid. */
   readonly ledger?: LedgerPlace
   /** The key log of the run, only if one was asked for. */
   readonly keyLogFile?: string

@@ -66,6 +66,8 @@ export class LabRun {
   readonly #options: LabRunOptions
   readonly #processes = new Map<string, LabProcess>()
   readonly #ready = new Set<string>()
+  /** Told to drain; a process that is started again meanwhile is told again. */
+  readonly #draining = new Set<string>()
   readonly #drained = new Set<string>()
   readonly #failures: Ending[] = []
   readonly #restarts: Ending[] = []
@@ -179,6 +181,7 @@ export class LabRun {
     if (this.#go === undefined) return
     // Lab time goes on; the wall clock of the start belongs to lab time 0.
     this.tell(id, this.#go)
+    if (this.#draining.has(id)) this.tell(id, { kind: 'drain' })
     this.#options.onRestarted?.(id)
   }
 
@@ -231,7 +234,10 @@ export class LabRun {
       speaking.filter(({ role }) => (role === 'keyserver') === isLast).map(({ id }) => id),
     )
     for (const [ids = [], settleMs] of [[first, SETTLE_MS] as const, [last, 0] as const]) {
-      for (const id of ids) this.tell(id, { kind: 'drain' })
+      for (const id of ids) {
+        this.#draining.add(id)
+        this.tell(id, { kind: 'drain' })
+      }
       await this.#until(() => ids.every((id) => this.#drained.has(id)), DRAIN_TIMEOUT_MS)
       await this.#pause(settleMs)
     }

@@ -78,7 +78,13 @@ export function launchesOf(context: LaunchContext): readonly Launch[] {
   }
   return [
     ...(redisServer === undefined ? [] : [redis(redisServer)]),
-    launch({ ...base('keyserver'), role: 'keyserver', config: plan.keyserver, ends: [] }),
+    launch({
+      ...base('keyserver'),
+      role: 'keyserver',
+      config: plan.keyserver,
+      ends: [],
+      ledger: { file: folder.journalFile('keyserver'), run: context.runId, isRestart: false },
+    }),
     launch({ ...base('grid'), role: 'grid', config: gridConfig, ends: [] }),
     ...plan.nodes.map(({ id, ...node }) =>
       launch({

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { PcapngFile, parseRecords, type RecordedEvent, readPcapng } from '../../runtime/index.ts'
+import { PcapngFile, type PcapngSection, parseRecords, type RecordedEvent, readPcapng } from '../../runtime/index.ts'
 
 /** What a run leaves: `runs/<name>-<seed>/`. While it runs, each process writes its part below `parts/`. */
 export class RunFolder {
@@ -16,10 +16,12 @@ export class RunFolder {
     this.ledgers = join(path, 'ledgers')
     for (const name of [
       'events.jsonl',
+      'links.json',
       'metrics.json',
       'report.html',
       'report.txt',
       'capture.pcapng',
+      'keys.log',
       'scenario.yaml',
       'prometheus.yml',
       'rules.yml',
@@ -43,6 +45,11 @@ export class RunFolder {
     return join(this.ledgers, `${id}.ledger`)
   }
 
+  /** The key server's journal. */
+  journalFile(id: string): string {
+    return join(this.ledgers, `${id}.journal`)
+  }
+
   wireFile(id: string): string {
     return join(this.parts, `${id}.pcapng`)
   }
@@ -61,14 +68,14 @@ export class RunFolder {
   }
 
   /** Puts the datagrams that the processes recorded themselves into one capture, an interface a link. Gives their count. */
-  mergeWires(linkName: (link: number) => string): number {
+  mergeWires(linkName: (link: number) => string, section: PcapngSection): number {
     const files = readdirSync(this.parts).filter((name) => name.endsWith('.pcapng'))
     const frames = files.flatMap((name) => {
       const { interfaces, frames } = readPcapng(readFileSync(join(this.parts, name)))
       return frames.map((frame) => ({ ...frame, link: Number(interfaces[frame.interfaceId]?.name) }))
     })
     frames.sort((a, b) => Number(a.timestampNs - b.timestampNs))
-    const merged = new PcapngFile(this.file('capture.pcapng'), { userAppl: 'q104' })
+    const merged = new PcapngFile(this.file('capture.pcapng'), section)
     const interfaceOf = new Map<number, number>()
     for (const { link, timestampNs, bytes } of frames) {
       let interfaceId = interfaceOf.get(link)

@@ -1,13 +1,15 @@
-import { readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import {
   acquireLab,
   Capture,
   type CaptureSummary,
+  checkLinks,
   type Detected,
   hasNetem,
   LabNetwork,
+  labTempDir,
   type LabPlan as NetPlan,
   planLab,
   startJanitor,
@@ -24,13 +26,15 @@ import {
   type Scenario,
 } from '../../experiment/index.ts'
 import { writeLabCa } from '../../keypool/index.ts'
-import { type AlertLimits, prometheusConfig } from '../../observe/index.ts'
-import { KEY_LOG_WARNING, KeyLogFile } from '../../runtime/index.ts'
+import { KeyLogFile, keyLogWarning, type PcapngSection } from '../../runtime/index.ts'
+import { serveControl } from '../netlab/control.ts'
+import { checkJson, checkLine } from '../netlab/link-report.ts'
 import { findTool } from '../tools.ts'
 import { type LabOutcome, LabRun, type Launch } from './lab-run.ts'
 import { type LaunchContext, launchesOf, Q3P_PORT, relaunchOf, SERVICES } from './launches.ts'
 import { type Impairment, LawKeeper } from './law-keeper.ts'
-import { Observer, type Watchers } from './observer.ts'
+import { observerOf } from './observe-lab.ts'
+import type { Watchers } from './observer.ts'
 import { RunFolder } from './run-folder.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -40,8 +44,6 @@ export type RunRequest = {
   readonly lab: string
   readonly detected: Detected
   readonly out: string
-  /** Removed by the caller; removed by the janitor if we are killed. */
-  readonly tempDir: string
   readonly terminal: Terminal
   /** Metrics on stdout instead of the report. */
   readonly json: boolean
@@ -76,10 +78,12 @@ export async function runLab(request: RunRequest): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt)
   const lock = await acquireLab(lab)
   const net = netPlanOf(plan, lab, detected)
+  const tempDir = labTempDir(lab)
   try {
-    const janitor = await startJanitor(net, lock, request.tempDir)
+    mkdirSync(tempDir, { mode: 0o700 })
+    const janitor = await startJanitor(net, lock, tempDir)
     try {
-      return await withNetwork(request, net, impairment, interrupted.signal)
+      return await withNetwork({ ...request, tempDir }, net, impairment, interrupted.signal)
     } finally {
       await janitor.dismiss()
     }
@@ -94,8 +98,11 @@ function netPlanOf({ nodes, links }: LabPlan, lab: string, { isolation }: Detect
   return planLab({ lab, nodes: [...nodes.map(({ id, number }) => ({ id, number })), ...services], links }, isolation)
 }
 
+/** `tempDir` goes with the lab, whoever clears it. */
+type LabRequest = RunRequest & { readonly tempDir: string }
+
 async function withNetwork(
-  request: RunRequest,
+  request: LabRequest,
   net: NetPlan,
   impairment: Impairment,
   interrupted: AbortSignal,
@@ -104,7 +111,7 @@ async function withNetwork(
   const folder = new RunFolder(request.out)
   folder.write('scenario.yaml', stringify(scenario))
   if (plan.outputs.keylog) {
-    terminal.warn(KEY_LOG_WARNING)
+    terminal.warn(keyLogWarning('keys.log'))
     new KeyLogFile(folder.file('keys.log')).close()
   }
   const certificateDir = join(tempDir, 'certificates')
@@ -112,13 +119,19 @@ async function withNetwork(
   const network = await LabNetwork.up(net)
   try {
     await writeLabCa(certificateDir, ids, Date.now())
+    const laws = new Map(plan.links.map(({ link, law }) => [link, law]))
+    const check = await checkLinks(network, laws, impairment, { seed: plan.seed })
+    folder.write('links.json', checkJson(check))
+    terminal.say(checkLine(check))
+    for (const problem of check.problems) terminal.warn(problem)
     const captureState = plan.outputs.capture ? await Capture.available(net.isolation) : undefined
     const recordWires = captureState?.available === false
     if (captureState?.available === false) terminal.say(`capture by the nodes themselves: ${captureState.why}`)
     const redisServer = findTool('redis-server')
     if (redisServer === undefined) terminal.say('no redis-server: the state of the key pool is not published on Redis')
+    const section = captureSection(request, impairment)
     const capture = captureState?.available
-      ? await Capture.start(net, { port: Q3P_PORT, path: folder.file('capture.pcapng'), section: { userAppl: 'q104' } })
+      ? await Capture.start(net, { port: Q3P_PORT, path: folder.file('capture.pcapng'), section })
       : undefined
     let outcome: LabOutcome
     let captureProblems: readonly string[] = []
@@ -141,94 +154,64 @@ async function withNetwork(
       terminal.say(`starting ${launches.length} processes`)
       const tell: ConstructorParameters<typeof LawKeeper>[1] = (id, link, law) =>
         run.tell(id, { kind: 'law', link, law })
-      const laws = new LawKeeper(plan.links, tell, impairment === 'netem' ? network : undefined)
+      const keeper = new LawKeeper(plan.links, tell, impairment === 'netem' ? network : undefined)
       const run = new LabRun({
         launches,
         durationS: plan.durationS,
         interrupted,
         onProgress: (progress) => terminal.progress(progress, plan.durationS),
         onWaiting: (waiting) => terminal.say(`still starting: ${waiting.join('; ')}`),
-        onLinkState: (state) => laws.take(state),
+        onLinkState: (state) => keeper.take(state),
         ...(request.restart && {
           restart: (id: string) => {
             if (!RESTARTABLE.includes(roleOf(launches, id))) return undefined
             terminal.say(`process ${id} ended and is started again`)
             return relaunchOf(context, planOf(scenario, { epoch: Date.now() }), id)
           },
-          onRestarted: (id: string) => laws.repeat(id),
+          onRestarted: (id: string) => keeper.repeat(id),
         }),
         onReady: (pids, startupS) => {
           terminal.say(`${pids.size} processes up in ${startupS.toFixed(1)} s`)
           observer.begin()
         },
       })
-      const observer = await observerOf(request, net, folder, launches, run)
+      const control = await serveControl(net.lab, async (request) => {
+        if (request.kind === 'bend') keeper.bend(request.link, request.words)
+        return { kind: 'links', appliedBy: impairment, links: keeper.links() }
+      })
+      const observer = await observerOf({ ...request, net, folder, launches, run })
       try {
-        await laws.begin()
         outcome = await run.run()
       } finally {
+        control.close()
         await observer.close()
       }
     } finally {
       captureProblems = problemsOfCapture(await capture?.stop())
     }
-    if (recordWires) folder.mergeWires((link) => net.links.find((entry) => entry.link === link)?.name ?? `link ${link}`)
-    return report(request, { folder, outcome, impairment, captureProblems })
+    if (recordWires) {
+      const nameOf = (link: number): string => net.links.find((entry) => entry.link === link)?.name ?? `link ${link}`
+      folder.mergeWires(nameOf, section)
+    }
+    const problems = [...captureProblems, ...check.problems]
+    return report(request, { folder, outcome, impairment, problems })
   } finally {
     await network.down()
   }
 }
 
-function limitsOf({ alerts }: Scenario): AlertLimits {
-  const { frequencyHz, missRatio, minMisses, missWindowS, raiseAfterS, clearAfterS } = alerts
-  return {
-    frequencyHz,
-    missRatio,
-    minMisses,
-    missWindowMs: missWindowS * 1000,
-    raiseAfterMs: raiseAfterS * 1000,
-    clearAfterMs: clearAfterS * 1000,
-  }
-}
-
-async function observerOf(
-  { scenario, plan, terminal, watchers }: RunRequest,
-  net: NetPlan,
-  folder: RunFolder,
-  launches: readonly Launch[],
-  run: LabRun,
-): Promise<Observer> {
-  const processes = launches.flatMap(({ id, spec }) => (spec === undefined ? [] : [{ id, role: spec.role }]))
-  const observer = await Observer.start({
-    ...watchers,
-    lab: net.lab,
-    processes,
-    links: plan.links,
-    linkName: (link) => net.links.find((entry) => entry.link === link)?.name ?? `link ${link}`,
-    limits: limitsOf(scenario),
-    eventsFile: folder.eventsFile('run'),
-    terminal,
-    run,
-  })
-  const address = observer.metricsAddress
-  if (address !== undefined) {
-    const rules = new URL('../../../../grafana/prometheus/rules.yml', import.meta.url)
-    folder.write('rules.yml', readFileSync(rules, 'utf8'))
-    folder.write(
-      'prometheus.yml',
-      prometheusConfig({ lab: net.lab, address, targets: processes, rulesFile: 'rules.yml' }),
-    )
-    terminal.say(`metrics: http://${address}/metrics; prometheus --config.file=${folder.file('prometheus.yml')}`)
-  }
-  for (const name of watchers.alerts.keys()) terminal.say(`alerts go to ${name}`)
-  return observer
+/** What a capture says of itself. */
+function captureSection({ plan, lab }: RunRequest, impairment: Impairment): PcapngSection {
+  const keys = plan.outputs.keylog ? 'key log: keys.log beside this file' : 'no key log was kept'
+  const comment = `lab ${lab}: scenario ${plan.name}, seed ${plan.seed}, links impaired by ${impairment}; ${keys}`
+  return { userAppl: `q104 ${version()}`, comment }
 }
 
 type Ended = {
   readonly folder: RunFolder
   readonly outcome: LabOutcome
   readonly impairment: Impairment
-  readonly captureProblems: readonly string[]
+  readonly problems: readonly string[]
 }
 
 function problemsOfCapture(summary: CaptureSummary | undefined): readonly string[] {
@@ -237,7 +220,7 @@ function problemsOfCapture(summary: CaptureSummary | undefined): readonly string
   return [...(missedFrames > 0 ? [`the capture missed ${missedFrames} frames`] : []), ...failures]
 }
 
-function report(request: RunRequest, { folder, outcome, impairment, captureProblems }: Ended): number {
+function report(request: RunRequest, { folder, outcome, impairment, problems }: Ended): number {
   const { plan, terminal, detected } = request
   const metrics = metricsOf(folder.mergeEvents(), {
     seed: plan.seed,
@@ -247,8 +230,9 @@ function report(request: RunRequest, { folder, outcome, impairment, captureProbl
     isPoolChannel: isPoolChannel(plan),
     initialBits: initialBits(plan),
     durationS: plan.durationS,
+    warmupS: plan.warmupS,
     nodes: plan.nodes.map(({ id }) => id),
-    problems: [...problemsOf(outcome), ...captureProblems],
+    problems: [...problemsOf(outcome), ...problems],
   })
   const head = { name: plan.name, durationS: plan.durationS }
   folder.write('metrics.json', `${JSON.stringify(metrics, null, 2)}\n`)

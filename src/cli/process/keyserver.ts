@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { PlanKeyServer } from '../../experiment/index.ts'
-import { KeyServerNode, PoolPublisher, serveKeys } from '../../keypool/index.ts'
+import { KeyServerNode, openKeyJournal, PoolPublisher, serveKeys } from '../../keypool/index.ts'
 import { ProcessMetrics } from '../../observe/index.ts'
 import { drive, Recorder } from '../../runtime/index.ts'
 import { LinkModelNode, QkdLink, randomStream } from '../../sim/index.ts'
@@ -10,15 +10,13 @@ import { linkNamesOf, type RoleHost, type RoleRunner } from './process-main.ts'
 /** How often the run hears how the stock stands. */
 const STATUS_PERIOD_MS = 500
 
-/** A start later than this in lab time is one after a death: the links have lived on meanwhile. */
-const FIRST_START_MS = 1000
-
 /** The key server: the QKD links' model fills the pool, gRPC hands key to the two ends of each link, Redis tells the stock. */
 export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<RoleRunner> {
   const { pool, qkdLinks, initial } = spec.config as PlanKeyServer
   const [caPem = '', certPem = '', keyPem = ''] = await Promise.all(
     [spec.certificates.ca, spec.certificates.cert, spec.certificates.key].map((file) => readFile(file, 'utf8')),
   )
+  const isRestart = spec.ledger?.isRestart === true
   const recorder = new Recorder(spec.eventsFile, spec.id)
   const stopped = new AbortController()
   const publisher = spec.redis && new PoolPublisher({ ...spec.redis, lab: spec.lab })
@@ -27,7 +25,14 @@ export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<R
     linkNames: linkNamesOf(spec),
     wakeLagMaxMs: () => driven.lag().maxMs,
   })
-  const node = new KeyServerNode({ ...pool, randomBytes: (n) => randomBytes(n) })
+  const journal =
+    spec.ledger &&
+    openKeyJournal({
+      path: spec.ledger.file,
+      identity: { run: spec.ledger.run, links: pool.links },
+      mustExist: spec.ledger.isRestart,
+    })
+  const node = new KeyServerNode({ ...pool, ...(journal && { journal }), randomBytes: (n) => randomBytes(n) })
   const server = await serveKeys({
     node,
     ...spec.keyserver,
@@ -62,7 +67,7 @@ export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<R
     go(wallMs) {
       server.feed({ kind: 'start' })
       driven.feed({ kind: 'start', wallMs })
-      if (nowMs() < FIRST_START_MS) for (const { link, bits } of initial) server.feed({ kind: 'generated', link, bits })
+      if (!isRestart) for (const { link, bits } of initial) server.feed({ kind: 'generated', link, bits })
       else {
         makesKey = false
         driven.feed({ kind: 'wake' })
@@ -79,8 +84,8 @@ export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<R
       clearInterval(statusTimer)
       stopped.abort()
       server.close()
-      publisher?.close()
-      await recorder.close()
+      await Promise.all([publisher?.close(), recorder.close()])
+      journal?.close()
       return { lag: driven.lag(), counters: {} }
     },
   }

@@ -8,7 +8,7 @@ import { Impairment, type LinkLaw, randomStream } from '../../sim/index.ts'
 import type { ProcessSpec } from '../lab/ipc.ts'
 import { GridClient } from './grid-client.ts'
 import { openNodeLedger } from './ledger-io.ts'
-import { createLabNode, type ProcessNode } from './node-of-role.ts'
+import { createLabNode, type MasterProcessConfig, type ProcessNode } from './node-of-role.ts'
 import { linkNamesOf, type RoleHost, type RoleRunner } from './process-main.ts'
 import { StreamHub } from './stream-hub.ts'
 import { WireRecorder } from './wire-recorder.ts'
@@ -16,7 +16,11 @@ import { WireRecorder } from './wire-recorder.ts'
 /** How often the master tells the run what the terminal shows. */
 const STATUS_PERIOD_MS = 500
 
-async function keyClientOf(spec: ProcessSpec, waiting: (peer: string) => void): Promise<KeyClient> {
+async function keyClientOf(
+  spec: ProcessSpec,
+  feed: (input: NodeInput) => void,
+  waiting: (peer: string) => void,
+): Promise<KeyClient> {
   const serverName = 'keyserver'
   const { ca, cert, key } = spec.certificates
   const [caPem, certPem, keyPem] = await Promise.all([ca, cert, key].map((file) => readFile(file, 'utf8')))
@@ -29,6 +33,8 @@ async function keyClientOf(spec: ProcessSpec, waiting: (peer: string) => void): 
     nodeId: spec.id,
     links: spec.ends.map(({ link }) => link),
   })
+  // In the same turn as the client was made: it would wipe a block that nobody takes.
+  client.onBlock((block) => feed({ kind: 'keyBlock', block }))
   client.onWaiting((wait) => {
     if (wait !== undefined) waiting(serverName)
   })
@@ -45,7 +51,9 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
 
   const impairments = new Map<number, Impairment>()
   const links = new Map<number, UdpLink>()
-  let feed: (input: NodeInput | StreamInput) => void = () => {}
+  // What comes in before the run begins waits for `start`, which is every node's first input.
+  const early: (NodeInput | StreamInput)[] = []
+  let feed: (input: NodeInput | StreamInput) => void = (input) => void early.push(input)
 
   for (const end of spec.ends) {
     const law = spec.laws?.[end.link]
@@ -54,7 +62,7 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
     const link = new UdpLink({
       end,
       nowMs,
-      ...(impairment && { law: (now: number, sizeBytes: number) => impairment.schedule(now, sizeBytes) }),
+      ...(impairment && { law: (now: number, sizeBytes: number) => impairment.arrivals(now, sizeBytes) }),
       ...(wire && { onWire: (bytes: Uint8Array) => wire.record(end, bytes) }),
       onDatagram: (bytes) => feed({ kind: 'datagram', link: end.link, bytes }),
     })
@@ -63,8 +71,9 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
 
   const ledger = spec.ledger && (await openNodeLedger(spec, spec.ledger, (input) => feed(input)))
   const keyLog = spec.keyLogFile === undefined ? undefined : new KeyLogFile(spec.keyLogFile)
-  const keys = await keyClientOf(spec, waiting)
-  const grid = spec.role === 'ied' ? new GridClient(spec.grid, waiting) : undefined
+  const keys = await keyClientOf(spec, (input) => feed(input), waiting)
+  const isMeter = spec.role === 'master' && (spec.config as MasterProcessConfig).master.meter !== undefined
+  const grid = spec.role === 'ied' || isMeter ? new GridClient(spec.grid, waiting) : undefined
   const node: ProcessNode & { status?: () => Readonly<Record<string, unknown>> } = await createLabNode(spec)
 
   const metrics = new ProcessMetrics({
@@ -88,7 +97,7 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
         links.get(effect.link)?.send(effect.bytes)
         return
       case 'fetchKeys':
-        keys.fetch(effect.channel, effect.upToSlot)
+        keys.fetch(effect.channel, effect.upToSlot, effect)
         return
       case 'reserve':
         ledger?.reserve(effect.mark)
@@ -115,10 +124,6 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
   }
   const driven = drive(node, { nowMs, carryOut, signal: stopped.signal })
 
-  // What comes in before the run begins waits for `start`, which is every node's first input.
-  const early: (NodeInput | StreamInput)[] = []
-  feed = (input) => void early.push(input)
-  keys.onBlock((block) => feed({ kind: 'keyBlock', block }))
   if (spec.role === 'master') keys.onStatus((status) => feed({ kind: 'pool', status }))
   grid?.onMessage((message) => feed({ kind: 'grid', message }))
 

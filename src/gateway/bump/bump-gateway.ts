@@ -12,7 +12,7 @@ import { earliest, type Side } from './side.ts'
  * end, so that each near peer meets windows, timers and closes as the standard has them.
  *
  * Events: near.open, near.refused, near.dial, near.started, near.stopped, near.closed, link.up, link.down, twin.fault,
- * asdus.discarded.
+ * asdus.discarded, key.refused, ledger.resumed.
  */
 export class BumpGateway implements Node<BumpInput, BumpEffect> {
   readonly #pipe: LinkPipe
@@ -45,10 +45,13 @@ export class BumpGateway implements Node<BumpInput, BumpEffect> {
     this.#effects = []
     switch (input.kind) {
       case 'start':
-        this.#pipe.handle({ kind: 'open' }, nowMs)
+        if (input.marks !== undefined && input.marks.length > 0)
+          this.#event({ name: 'ledger.resumed', marks: input.marks.length })
+        this.#pipe.handle({ kind: 'open', ...(input.marks && { marks: input.marks }) }, nowMs)
         break
       case 'datagram':
       case 'keyBlock':
+      case 'reserved':
         this.#pipe.handle(input, nowMs)
         break
       case 'wake':

@@ -1,5 +1,5 @@
 import type { ApciOptions, SecureLinkOptions } from '../../protocol/index.ts'
-import type { KeyBlock, LabEvent, StreamBooks, Suite } from '../../runtime/contract.ts'
+import type { ChannelMark, KeyBlock, KeyLogRecord, LabEvent, StreamBooks, Suite } from '../../runtime/contract.ts'
 
 /** One gateway of a pair. */
 export type BumpConfig = {
@@ -31,7 +31,10 @@ export const WINDOW_ASDUS = 64
 
 /** Near connections are numbered by whoever runs the gateway (`accept`) or by the gateway (`dial`). */
 export type BumpInput =
-  | { readonly kind: 'start' }
+  /** With `marks` a ledger is kept: see `start` of the node contract. */
+  | { readonly kind: 'start'; readonly marks?: readonly ChannelMark[] }
+  /** This mark of an effect `reserve` is durable. */
+  | { readonly kind: 'reserved'; readonly mark: ChannelMark }
   | { readonly kind: 'datagram'; readonly bytes: Uint8Array }
   | { readonly kind: 'keyBlock'; readonly block: KeyBlock }
   /** A near connection is up: a master connected, or the dialled outstation. */
@@ -45,6 +48,10 @@ export type BumpInput =
 export type BumpEffect =
   | { readonly kind: 'send'; readonly bytes: Uint8Array }
   | { readonly kind: 'fetchKeys'; readonly channel: number; readonly upToSlot: number }
+  /** Makes a mark durable, then gives it back as `reserved`. */
+  | { readonly kind: 'reserve'; readonly mark: ChannelMark }
+  /** For the key log; only where one was asked for. */
+  | { readonly kind: 'keyLog'; readonly record: KeyLogRecord }
   | { readonly kind: 'books'; readonly books: StreamBooks }
   | { readonly kind: 'event'; readonly event: LabEvent }
   /** Connect to the outstation, once; answered by `nearOpen` or `nearClosed`. */

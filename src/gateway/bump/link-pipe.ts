@@ -159,6 +159,7 @@ export class LinkPipe {
   /** Tells how far the streams are used, where that has changed. */
   reportBooks(): void {
     for (const books of this.#link.books()) {
+      if (books.assignedSlots === 0) continue
       const key = `${books.channel} ${books.side}`
       const last = this.#reported.get(key)
       if (last?.usedSlots === books.usedSlots && last.assignedSlots === books.assignedSlots) continue
@@ -227,8 +228,15 @@ export class LinkPipe {
     switch (effect.kind) {
       case 'send':
       case 'fetchKeys':
+      case 'reserve':
+      case 'keyLog':
         this.#emit(effect)
         break
+      case 'keyRefused': {
+        const { channel, slot, slots, reason } = effect
+        this.#emit({ kind: 'event', event: { name: 'key.refused', channel, slot, slots, reason } })
+        break
+      }
       case 'deliver':
         this.#receive(effect.asdu)
         break

@@ -115,11 +115,17 @@ export class Q3pChannel {
     this.#receiver.expire(nowMs, lifeMs + graceMs)
   }
 
-  /** Takes key material of either direction; the octets are copied. */
+  /**
+   * Takes key material of either direction; the octets are copied. An empty block says that what is missing of the stream
+   * before its slot never comes, and that nothing before it is to be sent with: the other end may lack it.
+   */
   addKey({ channel, slot, bytes }: KeyBlock, nowMs = 0): AppendResult | 'foreign' {
-    if (channel === this.txChannel) return this.#sender.stream.append(slot, bytes, nowMs)
-    if (channel === this.rxChannel) return this.#receiver.stream.append(slot, bytes, nowMs)
-    return 'foreign'
+    if (channel !== this.txChannel && channel !== this.rxChannel) return 'foreign'
+    const isSending = channel === this.txChannel
+    const stream = isSending ? this.#sender.stream : this.#receiver.stream
+    if (bytes.length > 0) return stream.append(slot, bytes, nowMs)
+    if (isSending && Number.isSafeInteger(slot)) stream.skipTo(slot)
+    return stream.goOn(slot)
   }
 
   /** Slots that sealing a payload of so many octets would take now. */
@@ -157,19 +163,22 @@ export class Q3pChannel {
     // Slots skipped before they came are used and discarded when they come.
     const aheadSlots = Math.max(0, tx.usedSlots - tx.lengthSlots)
     const discardedSlots = tx.discardedSlots - aheadSlots
+    const firstSlot = (slot: number): { readonly firstSlot?: number } => (slot > 0 ? { firstSlot: slot } : {})
     return [
       {
         channel: this.txChannel,
         side: 'sender',
         assignedSlots: tx.lengthSlots,
         usedSlots: tx.usedSlots - aheadSlots,
-        ...(discardedSlots > 0 && { discardedSlots }),
+        ...(discardedSlots > 0 && { discardedSlots, messageSlots: tx.takenSlots }),
+        ...firstSlot(tx.baseSlot),
       },
       {
         channel: this.rxChannel,
         side: 'receiver',
         assignedSlots: rx.lengthSlots,
         usedSlots: Math.min(rx.usedSlots, rx.lengthSlots),
+        ...firstSlot(rx.baseSlot),
       },
     ]
   }

@@ -67,18 +67,18 @@ export function parseHeader(datagram: Uint8Array): Header | { readonly drop: Hea
   const sizeBytes = datagram.length
   if (sizeBytes < MIN_DATAGRAM_BYTES || sizeBytes > MAX_DATAGRAM_BYTES) return { drop: 'length' }
   if (getU32(datagram, 0) !== sizeBytes) return { drop: 'length' }
-  const [flags = 0, commandOctet = 0, channelHigh = 0, channelLow = 0] = datagram.subarray(8, 12)
+  const flags = datagram[8] ?? 0
   if ((flags & VERSION_MASK) !== VERSION) return { drop: 'version' }
   const suite = SUITES.get(flags)
   if (suite === undefined) return { drop: 'flags' }
-  const command = COMMANDS[commandOctet]
+  const command = COMMANDS[datagram[9] ?? 0]
   if (command === undefined) return { drop: 'command' }
   if (command === 'handshake' && suite !== 'auth') return { drop: 'flags' }
   return {
     msgId: getU32(datagram, 4),
     suite,
     command,
-    channel: (channelHigh << 8) | channelLow,
+    channel: ((datagram[10] ?? 0) << 8) | (datagram[11] ?? 0),
     eKeyId: getU32(datagram, 12),
     aKeyId: getU32(datagram, 16),
   }

@@ -2,6 +2,8 @@
 export const SLOT_BYTES = 4
 
 const CHUNK_SLOTS = 1024
+/** So many zeros in a row are no key: by chance they come once in 2^128 blocks. */
+const MIN_ZERO_BYTES = 16
 
 /** What became of a block: appended, or a repetition that agrees with what is here; all else is refused. */
 export type AppendResult =
@@ -15,6 +17,8 @@ export type AppendResult =
   | 'overlap'
   /** Repeats slots with other octets. */
   | 'conflict'
+  /** Nothing but zeros: overwritten key, not key. */
+  | 'zeros'
 
 type Arrival = { readonly endSlot: number; readonly atMs: number }
 type Chunk = { readonly bytes: Uint8Array; readonly burnt: Uint32Array }
@@ -30,6 +34,7 @@ export class KeyStream {
   #lengthSlots = 0
   #usedSlots = 0
   #discardedSlots = 0
+  #takenSlots = 0
   /** Slots below are never used, delivered or not. */
   #floorSlot = 0
   #isEmpty = true
@@ -56,6 +61,16 @@ export class KeyStream {
     return this.#discardedSlots
   }
 
+  /** Where this end's stream began: the slots before are of earlier lives. */
+  get baseSlot(): number {
+    return this.#baseSlot
+  }
+
+  /** End of the last run of slots that `take` gave; where the stream began when there was none. */
+  get takenSlots(): number {
+    return this.#takenSlots
+  }
+
   /** The lowest slot this end can have key for, as far as it knows. */
   get firstSlot(): number {
     return Math.max(this.#baseSlot, this.#floorSlot)
@@ -68,13 +83,8 @@ export class KeyStream {
   append(slot: number, bytes: Uint8Array, nowMs = 0): AppendResult {
     const endSlot = slot + bytes.length / SLOT_BYTES
     if (!Number.isSafeInteger(slot) || slot < 0 || !Number.isSafeInteger(endSlot)) return 'malformed'
-    if (this.#isEmpty) {
-      this.#baseSlot = slot
-      this.#lengthSlots = slot
-      this.#usedSlots = Math.max(slot, this.#floorSlot)
-      this.#discardedSlots = this.#usedSlots - slot
-      this.#isEmpty = false
-    }
+    if (bytes.length >= MIN_ZERO_BYTES && bytes.every((octet) => octet === 0)) return 'zeros'
+    if (this.#isEmpty) this.#begin(slot)
     if (slot > this.#lengthSlots) return 'gap'
     if (slot < this.#lengthSlots) {
       if (endSlot > this.#lengthSlots) return 'overlap'
@@ -88,6 +98,20 @@ export class KeyStream {
     this.#lengthSlots = endSlot
     this.#prune()
     if (endSlot > slot) this.#arrivals.push({ endSlot, atMs: nowMs })
+    return 'appended'
+  }
+
+  /**
+   * What this end lacks of the stream before `slot` will never come: it goes on there. The missing slots can neither be
+   * read nor taken, and count as used. Nothing changes when the stream reaches so far already.
+   */
+  goOn(slot: number): AppendResult {
+    if (!Number.isSafeInteger(slot) || slot < 0) return 'malformed'
+    if (this.#isEmpty) this.#begin(slot)
+    if (slot <= this.#lengthSlots) return 'duplicate'
+    this.#burnHole(this.#lengthSlots, slot)
+    this.#usedSlots = Math.max(this.#usedSlots, slot)
+    this.#lengthSlots = slot
     return 'appended'
   }
 
@@ -126,6 +150,7 @@ export class KeyStream {
     const slot = this.#usedSlots
     const bytes = this.#copy(slot, slots)
     this.burn(slot, slots)
+    this.#takenSlots = this.#usedSlots
     this.#free(this.#usedSlots)
     return { slot, bytes }
   }
@@ -167,6 +192,23 @@ export class KeyStream {
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return `KeyStream { lengthSlots: ${this.#lengthSlots}, usedSlots: ${this.#usedSlots} }`
+  }
+
+  #begin(slot: number): void {
+    this.#baseSlot = slot
+    this.#lengthSlots = slot
+    this.#usedSlots = Math.max(slot, this.#floorSlot)
+    this.#discardedSlots = this.#usedSlots - slot
+    this.#takenSlots = slot
+    this.#isEmpty = false
+  }
+
+  /** Chunks that are not there count as burnt, so only those at the two ends of the hole have to be marked. */
+  #burnHole(slot: number, endSlot: number): void {
+    const firstEnd = Math.min(endSlot, (Math.floor(slot / CHUNK_SLOTS) + 1) * CHUNK_SLOTS)
+    const lastStart = Math.max(firstEnd, endSlot - (endSlot % CHUNK_SLOTS))
+    this.burn(slot, firstEnd - slot)
+    this.burn(lastStart, endSlot - lastStart)
   }
 
   #prune(): void {

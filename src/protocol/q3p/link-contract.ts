@@ -1,5 +1,6 @@
 /** Options, inputs and effects of a SecureLink. */
 import type { KeyLogRecord } from './key-log.ts'
+import type { AppendResult } from './key-stream.ts'
 import type { ChannelMark } from './marks.ts'
 import type { LinkMessage } from './send-queue.ts'
 import type { KeyBlock, Suite } from './types.ts'
@@ -35,6 +36,8 @@ export type SecureLinkOptions = {
   readonly epoch: number
   /** Age at which key that was fetched and not used is overwritten and discarded, ms; absent: never. */
   readonly keyMaxAgeMs?: number
+  /** Key for queued messages at least this urgent is asked for as the top chain's; absent: none is. */
+  readonly topPriority?: number
   /** Node ids, 1..64 octets each: this end's is told in the HANDSHAKE, and a peer that says another than its own is refused. */
   readonly names?: { readonly own: string; readonly peer: string }
   /** Emits all key this end uses as `keyLog` effects. Only what was explicitly asked for may set it. */
@@ -65,7 +68,7 @@ export type SecureLinkInput =
   | { readonly kind: 'reserved'; readonly mark: ChannelMark }
   /** Hostile until its tag verifies. */
   | { readonly kind: 'datagram'; readonly bytes: Uint8Array }
-  /** Key of either direction; its octets are copied, to be overwritten by whoever brought them. */
+  /** Key of either direction; its octets are copied, to be overwritten by whoever brought them. Empty: see Q3pChannel. */
   | { readonly kind: 'keyBlock'; readonly block: KeyBlock }
   | { readonly kind: 'message'; readonly message: LinkMessage }
   /** No new messages: finish what is queued, then (controlling end) STOPDT; then the link is quiet. */
@@ -78,10 +81,24 @@ export type SecureLinkEffect =
   /** To the peer; the octets are kept for retransmission and must not be changed. */
   | { readonly kind: 'send'; readonly bytes: Uint8Array }
   /** Bring the stream of `channel` up to `upToSlot`. Idempotent. */
-  | { readonly kind: 'fetchKeys'; readonly channel: number; readonly upToSlot: number }
+  | {
+      readonly kind: 'fetchKeys'
+      readonly channel: number
+      readonly upToSlot: number
+      /** So far it is for messages of `topPriority`. */
+      readonly topUpToSlot?: number
+    }
   /** Make this mark durable, then give it back as `reserved`. */
   | { readonly kind: 'reserve'; readonly mark: ChannelMark }
   | { readonly kind: 'keyLog'; readonly record: KeyLogRecord }
+  /** A key block was not taken; unless it is delivered again as it should be, the stream ends before it. */
+  | {
+      readonly kind: 'keyRefused'
+      readonly channel: number
+      readonly slot: number
+      readonly slots: number
+      readonly reason: Exclude<AppendResult, 'appended' | 'duplicate'> | 'foreign'
+    }
   /** An ASDU of the peer, in order and once. */
   | { readonly kind: 'deliver'; readonly asdu: Uint8Array; readonly suite: Suite }
   /**

@@ -129,6 +129,7 @@ export class LinkSession {
 
   /** Seals the S- and U-frames that wait for key; gives the slots that are missing for the next, 0 when none waits. */
   flush(nowMs: number): number {
+    if (this.#supervision.length === 0) return 0
     const waiting = this.#supervision
     this.#supervision = []
     let missingSlots = 0

@@ -8,6 +8,7 @@ import { Handshaker } from './handshaker.ts'
 import { HeldDatagrams } from './held-datagrams.ts'
 import { KeyDemand } from './key-demand.ts'
 import type { KeyLogRecord } from './key-log.ts'
+import { SLOT_BYTES } from './key-stream.ts'
 import type { SecureLinkEffect, SecureLinkInput, SecureLinkOptions } from './link-contract.ts'
 import { apduBytes, LinkSession } from './link-session.ts'
 import type { ChannelMark } from './marks.ts'
@@ -49,6 +50,8 @@ export class SecureLink {
   #isOpen = false
   #wasOpened = false
   #isClosing = false
+  /** So far key was asked for as the top chain's. */
+  #askedTopUpToSlot = 0
   /** Most I-frames the peer sends unacknowledged, as its HANDSHAKE says. */
   #peerK: number
 
@@ -157,7 +160,11 @@ export class SecureLink {
 
   #takeKey(block: KeyBlock, nowMs: number): void {
     const result = this.#channel.addKey(block, nowMs)
-    if (result !== 'appended' && result !== 'duplicate') this.#counters.count('keyBlocksRefused')
+    if (result !== 'appended' && result !== 'duplicate') {
+      const slots = block.bytes.length / SLOT_BYTES
+      this.#counters.count('keyBlocksRefused')
+      this.#emit({ kind: 'keyRefused', channel: block.channel, slot: block.slot, slots, reason: result })
+    }
     if (block.channel !== this.#channel.rxChannel) return
     for (const datagram of this.#held.release()) this.#receive(datagram, nowMs)
   }
@@ -229,11 +236,22 @@ export class SecureLink {
     this.#closeWhenDone(nowMs)
     if (this.#isOpen) {
       const requiredSlots = Math.max(handshakeSlots ?? 0, messageSlots)
-      const upToSlot = this.#demand.askUpTo(this.#channel, requiredSlots, !this.#isClosing, nowMs)
-      if (upToSlot !== undefined) this.#emit({ kind: 'fetchKeys', channel: this.#channel.txChannel, upToSlot })
+      this.#askForKey(this.#demand.askUpTo(this.#channel, requiredSlots, !this.#isClosing, nowMs), nowMs)
     }
     for (const mark of this.#channel.askMarks()) this.#emit({ kind: 'reserve', mark })
     this.#wakeAtMs = this.#nextWakeMs(handshakeSlots !== undefined)
+  }
+
+  #askForKey(upToSlot: number | undefined, nowMs: number): void {
+    const { topPriority = Number.NEGATIVE_INFINITY } = this.#options
+    const { txChannel: channel, usedSlots, availableSlots } = this.#channel
+    const urgent = this.#queue.heads().filter(({ priority }) => priority <= topPriority)
+    const slots = Math.max(0, ...urgent.map((message) => this.#neededSlots(message, nowMs)))
+    const topUpToSlot = slots > availableSlots ? usedSlots + slots : 0
+    if (upToSlot === undefined && topUpToSlot <= this.#askedTopUpToSlot) return
+    this.#askedTopUpToSlot = Math.max(this.#askedTopUpToSlot, topUpToSlot)
+    const top = topUpToSlot > 0 && { topUpToSlot }
+    this.#emit({ kind: 'fetchKeys', channel, upToSlot: Math.max(upToSlot ?? 0, topUpToSlot), ...top })
   }
 
   /** Sends the HANDSHAKE that is due; when it must wait, gives the slots it lacks (0: it waits for the ledger). */
@@ -279,6 +297,11 @@ export class SecureLink {
   #sendQueued(nowMs: number): number {
     const session = this.#session
     const missingSlots = session?.flush(nowMs) ?? 0
+    if (this.#queue.length === 0) {
+      this.#queue.markKeyShort('otp', false, nowMs)
+      this.#queue.markKeyShort('aes', false, nowMs)
+      return missingSlots
+    }
     const fits = (message: LinkMessage): boolean => {
       const slots = this.#neededSlots(message, nowMs)
       return slots <= this.#channel.availableSlots && this.#channel.isCovered(slots)

@@ -19,6 +19,10 @@ export type StreamBooks = {
   readonly usedSlots: number
   /** Of the used slots, those the sender skipped after a crash, an expiry or at its peer's word. Absent: none. */
   readonly discardedSlots?: number
+  /** Sender: end of the last slot that a message took; the used slots beyond are discarded. Absent: all used slots. */
+  readonly messageSlots?: number
+  /** Where the stream of this life of the end began; what lies before is of earlier lives. Absent: 0. */
+  readonly firstSlot?: number
 }
 
 /** Why a datagram was not accepted. Such a datagram changes nothing but a counter. */

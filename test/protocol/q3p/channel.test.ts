@@ -321,3 +321,52 @@ t.test('node:crypto opens an AES frame with the key stream alone', async (t) => 
   decipher.setAAD(datagram.subarray(0, 20)).setAuthTag(datagram.subarray(-16))
   t.equal(hex(Buffer.concat([decipher.update(datagram.subarray(20, -16)), decipher.final()])), '680e')
 })
+
+t.test('a hole in the stream is left out at both ends, and no slot of it is ever key', async (t) => {
+  for (const [length, goOn] of [
+    [100, 130],
+    [100, 1024],
+    [1000, 5000],
+    [1024, 1500],
+  ] as const) {
+    const key = randomKey(length)
+    const { a, b } = pair(length, key)
+    const early = sealed(a.seal('data', new Uint8Array(9), 'otp', 0))
+    for (const end of [a, b]) t.equal(end.addKey({ channel: 6, slot: goOn, bytes: new Uint8Array(0) }), 'appended')
+    const [tx] = a.books()
+    t.match(tx, { assignedSlots: goOn, usedSlots: goOn, discardedSlots: goOn - 15, messageSlots: 15 })
+    t.equal(b.books()[1].usedSlots, goOn)
+    t.same(a.seal('data', new Uint8Array(9), 'otp', 0), { wait: 7 })
+    t.match(b.open(early), { suite: 'otp' }, 'what is on its way can still be opened')
+    for (const slot of [length, length + 5, goOn - 7]) {
+      const forged = Uint8Array.from(early)
+      forged.set([0, 0, 0, 40, 0, 0, slot >> 8, slot & 0xff, 0, 0, (slot + 3) >> 8, (slot + 3) & 0xff], 4)
+      forged.set([0x43, 4, 0, 6], 8)
+      t.same(b.open(forged), { drop: 'keyGone' }, `slot ${slot}`)
+    }
+    const more = randomKey(50)
+    for (const end of [a, b]) t.equal(end.addKey({ channel: 6, slot: goOn, bytes: more }), 'appended')
+    t.match(b.open(sealed(a.seal('data', new Uint8Array(9), 'otp', 0))), { suite: 'otp' })
+    t.equal(a.books()[0].usedSlots, b.books()[1].usedSlots)
+  }
+})
+
+t.test(
+  'an empty block makes the sender leave out key that the other end may lack, and the receiver nothing',
+  async (t) => {
+    const { a, b } = pair(100)
+    const early = sealed(a.seal('data', new Uint8Array(9), 'otp', 0))
+    for (const end of [a, b]) end.addKey({ channel: 6, slot: 60, bytes: new Uint8Array(0) })
+    t.match(a.books()[0], { assignedSlots: 100, usedSlots: 60, discardedSlots: 45 })
+    t.equal(b.books()[1].usedSlots, 8)
+    t.match(b.open(early), { suite: 'otp' })
+  },
+)
+
+t.test('zeros are overwritten key, not key', async (t) => {
+  const { a } = pair(20)
+  t.equal(a.addKey({ channel: 6, slot: 20, bytes: new Uint8Array(16) }), 'zeros')
+  t.equal(a.addKey({ channel: 6, slot: 20, bytes: new Uint8Array(4096) }), 'zeros')
+  t.equal(a.books()[0].assignedSlots, 20)
+  t.equal(a.addKey({ channel: 6, slot: 20, bytes: new Uint8Array(32).fill(1, 31) }), 'appended')
+})

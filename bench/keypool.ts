@@ -1,0 +1,203 @@
+/**
+ * GetKey: through the client's local buffer, and over gRPC with mutual TLS at a fixed rate of requests, with both ends of every
+ * link connected and acknowledging, and the books written to a journal. The key server runs in a process of its own.
+ */
+import { type ChildProcess, fork } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { arch, cpus, tmpdir, totalmem } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { KeyClient, KeyServerNode, type LabCa, makeLabCa, openKeyJournal, serveKeys } from '../src/keypool/index.ts'
+
+/** Limits that the figures are judged by. */
+const BUFFER_P99_US = 50
+const GRPC_P99_MS = 5
+const RATE_PER_S = 1000
+/** A command of 16 octets under one-time pad and tag: 8 slots. */
+const SLOTS = 8
+const LINKS = Array.from({ length: 32 }, (_, link) => link)
+
+type Pem = { readonly caPem: string; readonly certPem: string; readonly keyPem: string }
+/** What a process of the bench is: the key server, or the other end of all links. */
+type Role =
+  | { readonly kind: 'keyserver'; readonly tls: Pem; readonly dir: string }
+  | { readonly kind: 'gw'; readonly tls: Pem; readonly port: number }
+
+async function play(role: Role): Promise<void> {
+  process.once('disconnect', () => process.exit())
+  if (role.kind === 'gw') {
+    const client = new KeyClient({ ...clientOptions(role.tls, 'gw', role.port), links: LINKS })
+    client.onBlock((block) => block.bytes.fill(0))
+    await client.ready
+    process.send?.(0)
+    return
+  }
+  const node = new KeyServerNode({
+    poolKind: 'shared',
+    links: LINKS.map((link) => ({ link, ends: ['master', 'gw'], keys: 'pool' })),
+    ...{ capBits: 1e12, safeBits: 0, thBits: 0 },
+    journal: openKeyJournal({ path: join(role.dir, 'journal'), identity: 'bench' }),
+    randomBytes: (n) => randomBytes(n),
+  })
+  const { tls } = role
+  const server = await serveKeys({ node, host: '127.0.0.1', port: 0, tls, nowMs: () => performance.now() })
+  server.feed({ kind: 'start' })
+  server.feed({ kind: 'generated', link: 0, bits: 5e11 })
+  process.send?.(server.port)
+}
+
+/** Starts a process of the bench; gives it and the number it says when it is ready. */
+async function start(role: Role): Promise<{ readonly child: ChildProcess; readonly told: number }> {
+  const child = fork(fileURLToPath(import.meta.url), [JSON.stringify(role)], { execArgv: [] })
+  const told = await new Promise<number>((resolve, reject) => {
+    child.once('message', (message) => resolve(Number(message)))
+    child.once('exit', () => reject(new Error(`the ${role.kind} ended`)))
+  })
+  return { child, told }
+}
+
+/** `args`: seconds of each gRPC run, default 10, and how many runs, default 3. */
+export async function run(args: string[]): Promise<void> {
+  const [runS = 10, runs = 3] = args.map(Number).filter((value) => value > 0)
+  const [cpu] = cpus()
+  const memory = `${(totalmem() / 2 ** 30).toFixed(0)} GiB`
+  const noise = await timerLateness()
+  console.log(`${cpus().length} x ${cpu?.model ?? 'cpu'} (${arch()}), ${memory}, node ${process.version}`)
+  console.log(`a 1 ms timer of this machine is late by: ${text(noise, 'ms')}`)
+  const dir = mkdtempSync(join(tmpdir(), 'q104-bench-'))
+  const lab = await makeLabCa(['keyserver', 'master', 'gw'], Date.now())
+  const children: ChildProcess[] = []
+  try {
+    const { child, told: port } = await start({ kind: 'keyserver', tls: pemOf(lab, 'keyserver'), dir })
+    children.push(child)
+    children.push((await start({ kind: 'gw', tls: pemOf(lab, 'gw'), port })).child)
+    const buffered = await buffer(lab, port)
+    console.log(`GetKey through the local buffer:  ${text(buffered, 'us')}   (limit p99 ${BUFFER_P99_US} us)`)
+    const p99s: number[] = []
+    for (let index = 0; index < runs; index++) {
+      const tookMs = await overGrpc(lab, port, runS)
+      p99s.push(quantile(tookMs, 0.99))
+      console.log(`GetKey over gRPC at ${RATE_PER_S}/s:       ${text(tookMs, 'ms')}   (limit p99 ${GRPC_P99_MS} ms)`)
+    }
+    const median = quantile(p99s, 0.5)
+    console.log(`median of ${runs} runs: p99 ${median.toFixed(2)} ms over gRPC`)
+  } finally {
+    for (const child of children) child.kill()
+    rmSync(dir, { recursive: true })
+  }
+}
+
+/** From `fetch` until the block is with the node, us; the server refills the buffer meanwhile. */
+async function buffer(lab: LabCa, port: number): Promise<number[]> {
+  const ahead = { lowSlots: 2048, highSlots: 8192 }
+  const client = new KeyClient({ ...clientOptions(pemOf(lab, 'master'), 'master', port), links: LINKS, ahead })
+  const reach = new Map<number, number>()
+  client.onBlock(({ channel, slot, bytes }) => {
+    reach.set(channel, slot + bytes.length / 4)
+    bytes.fill(0)
+  })
+  await client.ready
+  for (const link of LINKS) client.fetch(2 * link, SLOTS)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  const goals = new Map(LINKS.map((link) => [2 * link, reach.get(2 * link) ?? 0]))
+  const tookUs: number[] = []
+  let late = 0
+  for (let batch = 0; batch < 4000; batch++) {
+    for (let index = 0; index < 5; index++) {
+      const channel = 2 * ((5 * batch + index) % LINKS.length)
+      const goal = (goals.get(channel) ?? 0) + SLOTS
+      goals.set(channel, goal)
+      const start = process.hrtime.bigint()
+      client.fetch(channel, goal)
+      if ((reach.get(channel) ?? 0) < goal) late++
+      tookUs.push(Number(process.hrtime.bigint() - start) / 1000)
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  await client.close()
+  if (late > 0) console.log(`${late} of ${tookUs.length} fetches found the buffer empty`)
+  return tookUs
+}
+
+/**
+ * Requests at fixed times, whether or not the ones before were answered; from when one was due until its key is here, ms. One
+ * client, its requests spread over its links.
+ */
+async function overGrpc(lab: LabCa, port: number, runS: number): Promise<number[]> {
+  const client = new KeyClient({ ...clientOptions(pemOf(lab, 'master'), 'master', port), links: LINKS })
+  const reach = new Map<number, number>()
+  const due = new Map<number, { readonly goal: number; readonly dueMs: number }[]>()
+  const tookMs: number[] = []
+  client.onBlock(({ channel, slot, bytes }) => {
+    const end = slot + bytes.length / 4
+    reach.set(channel, end)
+    bytes.fill(0)
+    const waiting = due.get(channel) ?? []
+    while (waiting[0] !== undefined && waiting[0].goal <= end) {
+      tookMs.push(performance.now() - waiting[0].dueMs)
+      waiting.shift()
+    }
+  })
+  await client.ready
+  const ask = (index: number, dueMs: number): void => {
+    const channel = 2 * (index % LINKS.length)
+    const waiting = due.get(channel) ?? []
+    const goal = (waiting.at(-1)?.goal ?? reach.get(channel) ?? 0) + SLOTS
+    due.set(channel, [...waiting, { goal, dueMs }])
+    client.fetch(channel, goal)
+  }
+  const send = async (total: number): Promise<void> => {
+    const startMs = performance.now() + 1
+    for (let sent = 0; sent < total; ) {
+      const dueMs = startMs + (sent * 1000) / RATE_PER_S
+      if (performance.now() >= dueMs) ask(sent++, dueMs)
+      else await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+    while ([...due.values()].some((waiting) => waiting.length > 0)) {
+      await new Promise((resolve) => setTimeout(resolve, 1))
+    }
+  }
+  // Where the streams begin, and warm code.
+  for (const link of LINKS) client.fetch(2 * link, 1)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  await send(2000)
+  tookMs.length = 0
+  await send(runS * RATE_PER_S)
+  await client.close()
+  return tookMs
+}
+
+/** What the machine itself adds, ms: other programs, and a virtual machine's host. */
+async function timerLateness(): Promise<number[]> {
+  const lateMs: number[] = []
+  for (let index = 0; index < 1000; index++) {
+    const startMs = performance.now()
+    await new Promise((resolve) => setTimeout(resolve, 1))
+    lateMs.push(performance.now() - startMs - 1)
+  }
+  return lateMs
+}
+
+function pemOf(lab: LabCa, id: string): Pem {
+  const { certPem = '', keyPem = '' } = lab.nodes.get(id) ?? {}
+  return { caPem: lab.caPem, certPem, keyPem }
+}
+
+function clientOptions(pem: Pem, nodeId: string, port: number) {
+  return { address: `127.0.0.1:${port}`, serverName: 'keyserver', ...pem, nodeId }
+}
+
+function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN
+}
+
+function text(values: readonly number[], unit: string): string {
+  const [p50, p99, max] = [quantile(values, 0.5), quantile(values, 0.99), quantile(values, 1)]
+  return `p50 ${p50.toFixed(2)} ${unit}, p99 ${p99.toFixed(2)} ${unit}, max ${max.toFixed(2)} ${unit} of ${values.length}`
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url) && process.send !== undefined) {
+  await play(JSON.parse(process.argv[2] ?? ''))
+}

@@ -1,0 +1,93 @@
+/** Weights are whole and below 2^31, costs whole. */
+export type ChoiceClass = { readonly weights: Float64Array; readonly costs: Float64Array }
+
+/** A class as the knapsack works on it. */
+export type Class = {
+  /** Items that no other is at most as heavy and cheap as, by weight. */
+  readonly items: Int32Array
+  readonly weights: Float64Array
+  readonly costs: Float64Array
+  /** Positions in `items` of the lower convex hull. */
+  readonly hull: readonly number[]
+}
+
+/** One step along a class' hull: more weight, less cost. */
+export type Step = { readonly klass: number; readonly weight: number; readonly gain: number; readonly ratio: number }
+
+/** Drops dominated items of a class and finds its hull. */
+export function prepare({ weights, costs }: ChoiceClass): Class {
+  const n = weights.length
+  let sorted = true
+  for (let i = 1; i < n && sorted; i++) sorted = (weights[i - 1] ?? 0) < (weights[i] ?? 0)
+  let order = Int32Array.from({ length: n }, (_, i) => i)
+  if (!sorted) {
+    order = order.sort((a, b) => (weights[a] ?? 0) - (weights[b] ?? 0) || (costs[a] ?? 0) - (costs[b] ?? 0) || a - b)
+  }
+  const items = new Int32Array(n)
+  let kept = 0
+  let least = Infinity
+  for (let k = 0; k < n; k++) {
+    const i = order[k] ?? 0
+    const cost = costs[i] ?? 0
+    if (cost >= least) continue
+    least = cost
+    items[kept++] = i
+  }
+  const pareto = items.subarray(0, kept)
+  const w = Float64Array.from(pareto, (i) => weights[i] ?? 0)
+  const c = Float64Array.from(pareto, (i) => costs[i] ?? 0)
+  return { items: pareto, weights: w, costs: c, hull: hullOf(w, c) }
+}
+
+/** Positions of the lower convex hull of points with rising x and falling y. */
+export function hullOf(x: Float64Array, y: Float64Array): readonly number[] {
+  const hull: number[] = []
+  for (let i = 0; i < x.length; i++) {
+    while (hull.length >= 2) {
+      const b = hull[hull.length - 1] ?? 0
+      const a = hull[hull.length - 2] ?? 0
+      const left = ((y[b] ?? 0) - (y[a] ?? 0)) * ((x[i] ?? 0) - (x[a] ?? 0))
+      const right = ((y[i] ?? 0) - (y[a] ?? 0)) * ((x[b] ?? 0) - (x[a] ?? 0))
+      if (left < right) break
+      hull.pop()
+    }
+    hull.push(i)
+  }
+  return hull
+}
+
+/** All hull steps of all classes, most gain a unit of weight first. */
+export function stepsOf(classes: readonly Class[]): Step[] {
+  const steps: Step[] = []
+  for (const [klass, { hull, weights, costs }] of classes.entries()) {
+    for (let h = 1; h < hull.length; h++) {
+      const [a, b] = [hull[h - 1] ?? 0, hull[h] ?? 0]
+      const weight = (weights[b] ?? 0) - (weights[a] ?? 0)
+      const gain = (costs[a] ?? 0) - (costs[b] ?? 0)
+      steps.push({ klass, weight, gain, ratio: gain / weight })
+    }
+  }
+  return steps.sort((a, b) => b.ratio - a.ratio)
+}
+
+/** The hull position after this one; itself at the end. */
+export function nextOnHull(klass: Class | undefined, position: number): number {
+  const h = klass?.hull.indexOf(position) ?? -1
+  return klass?.hull[h + 1] ?? position
+}
+
+/** Positions in the Pareto lists that are at least as good as the items given. */
+export function positionsOf(classes: readonly Class[], choice: ArrayLike<number>): Int32Array {
+  return Int32Array.from(classes, ({ items }, k) => Math.max(0, items.indexOf(choice[k] ?? -1)))
+}
+
+/** Last position whose weight is at most `limit`; 0 if none is. */
+export function lastWithin(weights: Float64Array, limit: number): number {
+  let [low, high] = [0, weights.length - 1]
+  while (low < high) {
+    const mid = (low + high + 1) >> 1
+    if ((weights[mid] ?? 0) <= limit) low = mid
+    else high = mid - 1
+  }
+  return low
+}

@@ -1,0 +1,354 @@
+/**
+ * The Lagrangian dual of the problem with linear rows. At prices pi of the rows and nu of the frequencies every chain is on
+ * its own, and its best options over the steps are a shortest path (Viterbi), so a value costs one pass over all options.
+ *
+ *   theta(pi, nu) = sum_l path_l(pi, nu) - pi capacity + nu base - ||nu||^2 / (4 weight)
+ *
+ * is a lower bound for every pi >= 0 and every nu.
+ */
+import { at, intAt } from './arrays.ts'
+import type { LinearRows, OptionPlan, RollingProblem } from './problem.ts'
+
+/** Prices of one step: of a mean bit, of a bit^2 of variance, and of a unit of each pulse. */
+export type StepPrices = {
+  readonly perBit: Float64Array
+  readonly perBit2: Float64Array
+  readonly perPulse: Float64Array
+}
+
+/** Of the dearest plan: about what a row's price times its capacity comes to when the row is broken by all it has. */
+const ROW_REACH = 0.02
+const NO_GAIN = new Float64Array(0)
+
+export class Dual {
+  readonly problem: RollingProblem
+  readonly rows: LinearRows
+  /** Rows and frequencies: length of a point. */
+  readonly size: number
+  /** Options of the last `value`: the plan that is best at its prices. */
+  readonly plan: OptionPlan
+  readonly prices: StepPrices
+  /** Points are scaled, so that a step of 1 matters equally in all directions. */
+  readonly #rowScale: Float64Array
+  readonly #frequencyScale: number
+  readonly #rank: number
+  readonly #count: number
+  readonly #best: Float64Array
+  readonly #next: Float64Array
+  readonly #from: Int32Array
+  readonly #stays: Uint8Array
+  readonly #stepMean: Float64Array
+  readonly #stepVariance: Float64Array
+  readonly #stepPulse: Float64Array
+  readonly #pulses: Float64Array
+  readonly #values: Float64Array
+  readonly #isOfThree: Uint8Array
+
+  constructor(problem: RollingProblem, rows: LinearRows) {
+    this.problem = problem
+    this.rows = rows
+    const { chains, steps, optionStart, frequency } = problem
+    this.#rank = frequency?.rank ?? 0
+    this.#count = frequency?.count ?? 0
+    this.size = steps + this.#count
+    this.plan = new Int32Array(chains * steps)
+    this.prices = {
+      perBit: new Float64Array(steps),
+      perBit2: new Float64Array(steps),
+      perPulse: new Float64Array(steps * this.#rank),
+    }
+    this.#rowScale = Float64Array.from(rows.capacityBits, (bits) => 1 / Math.max(Math.abs(bits), 1))
+    this.#frequencyScale = Math.sqrt(2 * (frequency?.weight ?? 0))
+    let widest = 1
+    for (let l = 0; l < chains; l++) widest = Math.max(widest, intAt(optionStart, l + 1) - intAt(optionStart, l))
+    this.#best = new Float64Array(widest)
+    this.#next = new Float64Array(widest)
+    this.#from = new Int32Array(steps)
+    this.#stays = new Uint8Array(steps * widest)
+    this.#stepMean = new Float64Array(steps)
+    this.#stepVariance = new Float64Array(steps)
+    this.#stepPulse = new Float64Array(steps * this.#rank)
+    this.#pulses = new Float64Array(steps)
+    this.#values = new Float64Array(3 * steps)
+    this.#isOfThree = Uint8Array.from({ length: chains }, (_, l) => (isOfThree(problem, l) ? 1 : 0))
+  }
+
+  /** How far a slope of 1 may be followed at first: a share of what the dearest options cost; 1 for frequencies, as they are scaled. */
+  firstReach(): Float64Array {
+    const { chains, steps, optionStart, cost } = this.problem
+    let sum = 0
+    for (let l = 0; l < chains; l++) {
+      let most = 0
+      for (let n = intAt(optionStart, l); n < intAt(optionStart, l + 1); n++) {
+        const here = at(cost, n * steps)
+        if (here < Number.POSITIVE_INFINITY) most = Math.max(most, here)
+      }
+      sum += most * steps
+    }
+    return Float64Array.from({ length: this.size }, (_, i) => (i < steps ? Math.max(ROW_REACH * sum, 1e-9) : 1))
+  }
+
+  /** Price of row t at a point, cost a bit. */
+  rowPrice(point: Float64Array, t: number): number {
+    return at(point, t) * at(this.#rowScale, t)
+  }
+
+  /** Price of frequency k at a point, cost a Hz. */
+  frequencyPrice(point: Float64Array, k: number): number {
+    return at(point, this.problem.steps + k) * this.#frequencyScale
+  }
+
+  /** The point with given prices of the rows; prices of frequencies stay 0. */
+  pointOf(rowPrices: Float64Array, frequencyPrices: Float64Array): Float64Array {
+    const point = new Float64Array(this.size)
+    for (let t = 0; t < this.problem.steps; t++) point[t] = at(rowPrices, t) / at(this.#rowScale, t)
+    for (let k = 0; k < this.#count; k++) {
+      const price = frequencyPrices.length > k ? at(frequencyPrices, k) : 0
+      point[this.problem.steps + k] = this.#frequencyScale > 0 ? price / this.#frequencyScale : 0
+    }
+    return point
+  }
+
+  /** Sets `prices` from a point. */
+  setPrices(point: Float64Array): void {
+    const { steps, frequency } = this.problem
+    const { perBit, perBit2, perPulse } = this.prices
+    let mean = 0
+    let variance = 0
+    // Key used in a step counts in its own row and in all later ones.
+    for (let t = steps - 1; t >= 0; t--) {
+      const price = this.rowPrice(point, t)
+      mean += price
+      variance += price * at(this.rows.slopePerBit, t)
+      perBit[t] = mean
+      perBit2[t] = variance
+    }
+    if (frequency === undefined) return
+    perPulse.fill(0)
+    const rank = this.#rank
+    for (let k = 0; k < this.#count; k++) {
+      const price = this.frequencyPrice(point, k)
+      for (let r = 0; r < rank; r++) {
+        const row = (k * rank + r) * steps
+        for (let t = 0; t < steps; t++) {
+          perPulse[t * rank + r] = at(perPulse, t * rank + r) + price * at(frequency.response, row + t)
+        }
+      }
+    }
+  }
+
+  /** Constant part of theta at a point: all but the chains. */
+  constantOf(point: Float64Array): number {
+    const { steps, frequency } = this.problem
+    let sum = 0
+    for (let t = 0; t < steps; t++) {
+      sum -= this.rowPrice(point, t) * at(this.rows.capacityBits, t)
+    }
+    for (let k = 0; k < this.#count; k++) {
+      const price = this.frequencyPrice(point, k)
+      if (frequency !== undefined && frequency.weight > 0) {
+        sum += price * at(frequency.base, k) - (price * price) / (4 * frequency.weight)
+      }
+    }
+    return sum
+  }
+
+  /** theta at a point, its supergradient into `gradient`, and the best options into `plan`. */
+  value(point: Float64Array, gradient: Float64Array): number {
+    this.setPrices(point)
+    this.#stepMean.fill(0)
+    this.#stepVariance.fill(0)
+    this.#stepPulse.fill(0)
+    let sum = this.constantOf(point)
+    for (let l = 0; l < this.problem.chains; l++) {
+      sum += this.#isOfThree[l] === 1 ? this.#pathOfThree(l) : this.#path(l)
+    }
+    this.#slope(point, gradient)
+    return sum
+  }
+
+  /** Best path of one chain at `prices`. Everything is held in locals: this is where the time goes. */
+  #path(l: number): number {
+    const { steps, optionStart, meanBits, varianceBits2, cost, switchCost, initial, frequency } = this.problem
+    const { perBit, perBit2, perPulse } = this.prices
+    const first = intAt(optionStart, l)
+    const width = intAt(optionStart, l + 1) - first
+    const gamma = at(switchCost, l)
+    const start = intAt(initial, l)
+    const rank = this.#rank
+    const gain = frequency?.gain ?? NO_GAIN
+    const from = this.#from
+    const stays = this.#stays
+    let best = this.#best
+    let next = this.#next
+    for (let m = 0; m < width; m++) best[m] = start < 0 || m === start ? 0 : gamma
+    let lowest = 0
+    let lowestAt = Math.max(0, start)
+    for (let t = 0; t < steps; t++) {
+      const p = at(perBit, t)
+      const q = at(perBit2, t)
+      const change = t === 0 ? Number.POSITIVE_INFINITY : lowest + gamma
+      from[t] = lowestAt
+      lowest = Number.POSITIVE_INFINITY
+      for (let m = 0; m < width; m++) {
+        const n = first + m
+        let here = at(cost, n * steps + t) + p * at(meanBits, n) + q * at(varianceBits2, n)
+        for (let r = 0; r < rank; r++) here += at(gain, n * rank + r) * at(perPulse, t * rank + r)
+        const stay = at(best, m)
+        if (stay <= change) {
+          here += stay
+          stays[t * width + m] = 1
+        } else {
+          here += change
+          stays[t * width + m] = 0
+        }
+        next[m] = here
+        if (here < lowest) {
+          lowest = here
+          lowestAt = m
+        }
+      }
+      const swap = best
+      best = next
+      next = swap
+    }
+    this.#trace(l, { first, width, last: lowestAt })
+    return lowest
+  }
+
+  /**
+   * `#path` for a chain with off and two suites that move the grid alike, the common case. Forward without a branch; which
+   * way was taken is only looked up along the best path.
+   */
+  #pathOfThree(l: number): number {
+    const { steps, optionStart, meanBits, varianceBits2, cost, switchCost, initial } = this.problem
+    const { perBit, perBit2 } = this.prices
+    const first = intAt(optionStart, l)
+    const gamma = at(switchCost, l)
+    const start = intAt(initial, l)
+    const mean0 = at(meanBits, first)
+    const mean1 = at(meanBits, first + 1)
+    const mean2 = at(meanBits, first + 2)
+    const variance0 = at(varianceBits2, first)
+    const variance1 = at(varianceBits2, first + 1)
+    const variance2 = at(varianceBits2, first + 2)
+    const costAt = first * steps
+    const pulses = this.#pulsePrices(first + 1)
+    const values = this.#values
+    let best0 = start <= 0 ? 0 : gamma
+    let best1 = start < 0 || start === 1 ? 0 : gamma
+    let best2 = start < 0 || start === 2 ? 0 : gamma
+    let lowest = Number.POSITIVE_INFINITY
+    for (let t = 0; t < steps; t++) {
+      const p = at(perBit, t)
+      const q = at(perBit2, t)
+      const pulse = at(pulses, t)
+      const change = lowest + gamma
+      best0 = Math.min(best0, change) + at(cost, costAt + t) + p * mean0 + q * variance0
+      best1 = Math.min(best1, change) + at(cost, costAt + steps + t) + p * mean1 + q * variance1 + pulse
+      best2 = Math.min(best2, change) + at(cost, costAt + 2 * steps + t) + p * mean2 + q * variance2 + pulse
+      lowest = Math.min(best0, best1, best2)
+      values[3 * t] = best0
+      values[3 * t + 1] = best1
+      values[3 * t + 2] = best2
+    }
+    const plan = this.plan
+    const stepMean = this.#stepMean
+    const stepVariance = this.#stepVariance
+    let m = leastOfThree(values, 3 * steps - 3)
+    for (let t = steps - 1; t >= 0; t--) {
+      plan[l * steps + t] = m
+      stepMean[t] = at(stepMean, t) + at(meanBits, first + m)
+      stepVariance[t] = at(stepVariance, t) + at(varianceBits2, first + m)
+      if (m > 0) this.#addPulse(t, first + m)
+      if (t === 0) break
+      const before = 3 * t - 3
+      const least = Math.min(at(values, before), at(values, before + 1), at(values, before + 2))
+      if (at(values, before + m) > least + gamma) m = leastOfThree(values, before)
+    }
+    return lowest
+  }
+
+  /** Prices of an option's pulses over the steps. */
+  #pulsePrices(n: number): Float64Array {
+    const { steps, frequency } = this.problem
+    const pulses = this.#pulses
+    if (frequency === undefined) return pulses
+    const { perPulse } = this.prices
+    const rank = this.#rank
+    pulses.fill(0)
+    for (let r = 0; r < rank; r++) {
+      const units = at(frequency.gain, n * rank + r)
+      if (units === 0) continue
+      for (let t = 0; t < steps; t++) pulses[t] = at(pulses, t) + units * at(perPulse, t * rank + r)
+    }
+    return pulses
+  }
+
+  #addPulse(t: number, n: number): void {
+    const gain = this.problem.frequency?.gain ?? NO_GAIN
+    const rank = this.#rank
+    const stepPulse = this.#stepPulse
+    for (let r = 0; r < rank; r++) stepPulse[t * rank + r] = at(stepPulse, t * rank + r) + at(gain, n * rank + r)
+  }
+
+  /** Writes the path of a chain into the plan and adds what it uses. */
+  #trace(l: number, end: { readonly first: number; readonly width: number; readonly last: number }): void {
+    const { steps, meanBits, varianceBits2, frequency } = this.problem
+    const rank = this.#rank
+    const gain = frequency?.gain ?? NO_GAIN
+    const plan = this.plan
+    const stays = this.#stays
+    const from = this.#from
+    const stepMean = this.#stepMean
+    const stepVariance = this.#stepVariance
+    const stepPulse = this.#stepPulse
+    let m = end.last
+    for (let t = steps - 1; t >= 0; t--) {
+      const n = end.first + m
+      plan[l * steps + t] = m
+      stepMean[t] = at(stepMean, t) + at(meanBits, n)
+      stepVariance[t] = at(stepVariance, t) + at(varianceBits2, n)
+      for (let r = 0; r < rank; r++) stepPulse[t * rank + r] = at(stepPulse, t * rank + r) + at(gain, n * rank + r)
+      if (stays[t * end.width + m] === 0) m = intAt(from, t)
+    }
+  }
+
+  #slope(point: Float64Array, gradient: Float64Array): void {
+    const { steps, frequency } = this.problem
+    const rank = this.#rank
+    let mean = 0
+    let variance = 0
+    for (let t = 0; t < steps; t++) {
+      mean += at(this.#stepMean, t)
+      variance += at(this.#stepVariance, t)
+      const use = mean + at(this.rows.slopePerBit, t) * variance
+      gradient[t] = (use - at(this.rows.capacityBits, t)) * at(this.#rowScale, t)
+    }
+    for (let k = 0; k < this.#count && frequency !== undefined; k++) {
+      let hz = at(frequency.base, k)
+      for (let r = 0; r < rank; r++) {
+        const row = (k * rank + r) * steps
+        for (let t = 0; t < steps; t++) hz += at(this.#stepPulse, t * rank + r) * at(frequency.response, row + t)
+      }
+      const price = this.frequencyPrice(point, k)
+      gradient[steps + k] = (hz - price / (2 * frequency.weight || 1)) * this.#frequencyScale
+    }
+  }
+}
+
+function isOfThree({ optionStart, frequency }: RollingProblem, l: number): boolean {
+  const first = intAt(optionStart, l)
+  if (intAt(optionStart, l + 1) - first !== 3) return false
+  for (let r = 0; frequency !== undefined && r < frequency.rank; r++) {
+    const { gain, rank } = frequency
+    if (at(gain, first * rank + r) !== 0) return false
+    if (at(gain, (first + 1) * rank + r) !== at(gain, (first + 2) * rank + r)) return false
+  }
+  return true
+}
+
+function leastOfThree(values: Float64Array, from: number): number {
+  const [a, b, c] = [at(values, from), at(values, from + 1), at(values, from + 2)]
+  return a <= b ? (a <= c ? 0 : 2) : b <= c ? 1 : 2
+}

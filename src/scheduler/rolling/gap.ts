@@ -1,0 +1,231 @@
+/** Closes the gap between plan and dual: lists of all paths within it, knapsack bounds that thin them out, and the search. */
+import { at } from './arrays.ts'
+import { Knapsack, listBound, type OpenLists } from './bounds.ts'
+import type { Budget } from './budget.ts'
+import { Candidates, PathEnumerator } from './candidates.ts'
+import type { Dual } from './dual.ts'
+import { Choice, improveSingly, repair } from './local-search.ts'
+import type { FoundPlan } from './plan-search.ts'
+import type { OptionPlan } from './problem.ts'
+import { prove } from './proof.ts'
+
+export type GapInput = {
+  readonly dual: Dual
+  readonly point: Float64Array
+  /** theta at the point. */
+  readonly bound: number
+  readonly found: FoundPlan
+  readonly budget: Budget
+  readonly gap: number
+}
+
+export type Closed = {
+  readonly plan: OptionPlan
+  readonly objective: number
+  readonly bound: number
+  /** Paths that were left to the search, and branches it looked at. */
+  readonly openPaths: number
+  readonly nodes: number
+}
+
+/** Paths in all lists together, at most. */
+const MOST_PATHS = 6_000
+const KNAPSACK_WORK = 600_000
+const FINEST_GRID = 20_000
+const ROUNDS = 6
+
+export function closeGap(input: GapInput): Closed {
+  const { found, budget, gap } = input
+  let closed: Closed = { ...found, bound: input.bound, openPaths: 0, nodes: 0 }
+  // Each round that finds a better plan makes the next one's lists shorter.
+  for (let round = 0; round < ROUNDS; round++) {
+    const left = closed.objective - closed.bound
+    if (left <= gap * Math.abs(closed.objective) || budget.used >= 0.95) break
+    const next = new Round(input, closed).run()
+    const isBetter = closed.objective - next.objective > 0.3 * left
+    const isTighter = next.bound - closed.bound > 0.05 * left
+    closed = next
+    if (!isBetter && !isTighter) break
+  }
+  return closed
+}
+
+class Round {
+  readonly #input: GapInput
+  readonly #tolerance: number
+  #plan: OptionPlan
+  #best: number
+  #bound: number
+
+  constructor(input: GapInput, { plan, objective, bound }: Closed) {
+    this.#input = input
+    this.#plan = plan
+    this.#best = objective
+    this.#bound = bound
+    this.#tolerance = 0.98 * input.gap * Math.abs(objective)
+  }
+
+  run(): Closed {
+    const { dual, point, budget, bound } = this.#input
+    const { list, completeTo } = this.#lists(this.#best - bound)
+    if (list === undefined) return this.#closed(bound, 0, 0)
+    const choice = new Choice(list, dual.rows.capacityBits)
+    // What is in no list costs at least this.
+    let outside = bound + completeTo
+    let open = openOf(list)
+    let packs: readonly Knapsack[] = []
+    for (let pass = 0; pass < 4 && budget.used < 0.9; pass++) {
+      const before = pathsOf(open)
+      packs = this.#knapsacks(list, open)
+      for (const pack of packs) this.#tryTrace(choice, open, pack)
+      const bounds = listBound(dual, point, list, open)
+      const through = bounds.value.map((value) => bounds.constant + value)
+      for (const pack of packs) {
+        const own = new Float64Array(list.size)
+        pack.through(open, own)
+        for (const paths of open.lists) for (const c of paths) through[c] = Math.max(at(through, c), at(own, c))
+      }
+      const filtered = filter(open, through, this.#best - this.#tolerance)
+      outside = Math.min(outside, filtered.dropped)
+      open = filtered.open
+      if (isEmpty(open)) return this.#closed(Math.min(outside, this.#best), 0, 0)
+      if (pathsOf(open) > 0.8 * before) break
+    }
+    const ordered = ordering(open, packs[0])
+    const proof = prove({
+      choice,
+      open: ordered,
+      bounds: [listBound(dual, point, list, ordered)],
+      knapsacks: this.#knapsacks(list, ordered),
+      best: this.#best,
+      tolerance: this.#tolerance,
+      budget,
+      stopAt: 0.97,
+    })
+    if (proof.picked !== undefined) this.#take(choice, proof.picked)
+    return this.#closed(Math.min(outside, proof.bound), pathsOf(ordered), proof.nodes)
+  }
+
+  #closed(bound: number, openPaths: number, nodes: number): Closed {
+    return {
+      plan: this.#plan,
+      objective: this.#best,
+      bound: Math.max(this.#bound, Math.min(bound, this.#best)),
+      openPaths,
+      nodes,
+    }
+  }
+
+  /** Paths of all chains within the cut-off of the best, or within half of it and so on if they are too many. */
+  #lists(gap: number): { readonly list: Candidates | undefined; readonly completeTo: number } {
+    const { dual, point, budget } = this.#input
+    const { chains, steps } = dual.problem
+    dual.setPrices(point)
+    const enumerator = new PathEnumerator(dual)
+    const most = Math.max(MOST_PATHS, 2 * chains)
+    for (let cutoff = gap; budget.used < 0.85; cutoff /= 2) {
+      const found: Int32Array[] = []
+      let size = 0
+      for (let l = 0; l < chains && size <= most; l++) {
+        const { paths, completeTo } = enumerator.list(l, cutoff, MOST_PATHS)
+        found.push(paths.slice())
+        size += completeTo < Number.POSITIVE_INFINITY ? most : paths.length / steps
+      }
+      budget.spend(size * 10)
+      if (size > most) continue
+      const list = new Candidates(dual)
+      for (const [l, paths] of found.entries()) {
+        for (let from = 0; from < paths.length; from += steps) list.push(l, paths, from)
+        list.close()
+      }
+      return { list, completeTo: cutoff }
+    }
+    return { list: undefined, completeTo: 0 }
+  }
+
+  /** Makes a plan of a knapsack's best choice. */
+  #tryTrace(choice: Choice, open: OpenLists, pack: Knapsack): void {
+    const picked = new Int32Array(choice.picked.length)
+    for (const c of [...open.fixed, ...pack.trace(open)]) picked[choice.list.chain[c] ?? 0] = c
+    choice.set(picked)
+    if (!repair(choice, this.#input.budget)) return
+    improveSingly(choice, this.#input.budget)
+    if (choice.objective < this.#best) this.#take(choice, Int32Array.from(choice.picked))
+  }
+
+  #take(choice: Choice, picked: Int32Array): void {
+    choice.set(picked)
+    if (!choice.isFeasible || choice.objective >= this.#best) return
+    this.#best = choice.objective
+    this.#plan = new Int32Array(this.#plan.length)
+    choice.write(this.#plan)
+  }
+
+  /** The rows that count, whole: all as one weighted sum, and each of the two dearest alone. */
+  #knapsacks(list: Candidates, open: OpenLists): readonly Knapsack[] {
+    const { dual, point, budget } = this.#input
+    const cells = Math.max(100, Math.min(FINEST_GRID, Math.floor(KNAPSACK_WORK / Math.max(1, pathsOf(open)))))
+    const worth = Array.from({ length: list.rows }, (_, t) => ({
+      t,
+      cost: Math.max(0, dual.rowPrice(point, t)) * at(dual.rows.capacityBits, t),
+    }))
+    const total = worth.reduce((sum, { cost }) => sum + cost, 0)
+    if (!(total > 0)) return []
+    const dear = worth.filter(({ cost }) => cost > 0.03 * total).sort((a, b) => b.cost - a.cost)
+    const shares: ((row: number) => number)[] = [() => 1]
+    if (dear.length > 1) for (const { t } of dear.slice(0, 2)) shares.push((row) => (row === t ? 1 : 0))
+    budget.spend(shares.length * cells * pathsOf(open))
+    return shares.map((share) => new Knapsack({ dual, point, list, open, share, cells }))
+  }
+}
+
+function pathsOf(open: OpenLists): number {
+  return open.lists.reduce((sum, paths) => sum + paths.length, 0)
+}
+
+/** Some list has lost all its paths: no plan of the lists is good enough. */
+function isEmpty(open: OpenLists): boolean {
+  return open.lists.some((paths) => paths.length === 0)
+}
+
+function openOf(list: Candidates): OpenLists {
+  const lists: number[][] = []
+  const fixed: number[] = []
+  for (let l = 0; l < list.problem.chains; l++) {
+    const from = list.start[l] ?? 0
+    const to = list.start[l + 1] ?? 0
+    if (to - from === 1) fixed.push(from)
+    else lists.push(Array.from({ length: to - from }, (_, i) => from + i))
+  }
+  return { lists, fixed }
+}
+
+/** Drops the paths whose bound reaches `limit`; the least bound among them is what was lost. */
+function filter(open: OpenLists, bounds: Float64Array, limit: number) {
+  let dropped = Number.POSITIVE_INFINITY
+  const lists: (readonly number[])[] = []
+  const fixed = [...open.fixed]
+  for (const paths of open.lists) {
+    const stay: number[] = []
+    for (const c of paths) {
+      const least = at(bounds, c)
+      if (least < limit) stay.push(c)
+      else dropped = Math.min(dropped, least)
+    }
+    const [only] = stay
+    if (stay.length === 1 && only !== undefined) fixed.push(only)
+    else lists.push(stay)
+  }
+  return { open: { lists, fixed }, dropped }
+}
+
+/** Lists with the largest weights first: what is left at the end are small paths that fill up. */
+function ordering(open: OpenLists, pack: Knapsack | undefined): OpenLists {
+  if (pack === undefined) return open
+  const spread = (paths: readonly number[]): number => paths.reduce((most, c) => Math.max(most, at(pack.weight, c)), 0)
+  const lists = open.lists
+    .map((paths) => ({ paths, spread: spread(paths) }))
+    .sort((a, b) => b.spread - a.spread)
+    .map(({ paths }) => paths)
+  return { lists, fixed: open.fixed }
+}

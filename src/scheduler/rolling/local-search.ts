@@ -1,0 +1,210 @@
+/** From any choice of paths to a feasible one, and from that to a better one: one path changed, then two together. */
+import type { Budget } from './budget.ts'
+import type { Candidates } from './candidates.ts'
+import type { OptionPlan } from './problem.ts'
+
+/** Rounding that a row may be over by, relative to its capacity; nothing that a chance row would notice. */
+const ROW_TOLERANCE = 1e-12
+
+/** A choice of one path a chain, with what it uses and costs. */
+export class Choice {
+  readonly list: Candidates
+  readonly picked: Int32Array
+  readonly use: Float64Array
+  readonly hz: Float64Array
+  readonly capacity: Float64Array
+  readonly #weight: number
+  #cost = 0
+
+  constructor(list: Candidates, capacityBits: Float64Array) {
+    const { problem } = list
+    this.list = list
+    this.picked = new Int32Array(problem.chains)
+    this.use = new Float64Array(list.rows)
+    this.hz = new Float64Array(list.frequencies)
+    this.capacity = capacityBits.map((bits) => bits + ROW_TOLERANCE * Math.abs(bits))
+    this.#weight = problem.frequency?.weight ?? 0
+  }
+
+  /** Takes a whole choice. */
+  set(picked: ArrayLike<number>): void {
+    const { list } = this
+    this.use.fill(0)
+    this.hz.set(list.problem.frequency?.base ?? [])
+    this.#cost = 0
+    for (let l = 0; l < this.picked.length; l++) {
+      const c = picked[l] ?? 0
+      this.picked[l] = c
+      this.#cost += list.cost[c] ?? 0
+      for (let t = 0; t < list.rows; t++) this.use[t] = (this.use[t] ?? 0) + (list.use[c * list.rows + t] ?? 0)
+      for (let k = 0; k < list.frequencies; k++) {
+        this.hz[k] = (this.hz[k] ?? 0) + (list.hz[c * list.frequencies + k] ?? 0)
+      }
+    }
+  }
+
+  get objective(): number {
+    let sum = 0
+    for (let k = 0; k < this.hz.length; k++) sum += (this.hz[k] ?? 0) ** 2
+    return this.#cost + this.#weight * sum
+  }
+
+  get isFeasible(): boolean {
+    for (let t = 0; t < this.use.length; t++) if ((this.use[t] ?? 0) > (this.capacity[t] ?? 0)) return false
+    return true
+  }
+
+  /** Change of the objective if the chain of path c took it. */
+  gain(c: number): number {
+    const { list, picked } = this
+    const old = picked[list.chain[c] ?? 0] ?? 0
+    let change = (list.cost[c] ?? 0) - (list.cost[old] ?? 0)
+    for (let k = 0; k < list.frequencies; k++) {
+      const hz = (list.hz[c * list.frequencies + k] ?? 0) - (list.hz[old * list.frequencies + k] ?? 0)
+      change += this.#weight * hz * (2 * (this.hz[k] ?? 0) + hz)
+    }
+    return change
+  }
+
+  /** Whether the rows hold after the change. */
+  fits(c: number): boolean {
+    const { list, picked, use, capacity } = this
+    const { rows } = list
+    const old = picked[list.chain[c] ?? 0] ?? 0
+    for (let t = rows - 1; t >= 0; t--) {
+      const after = (use[t] ?? 0) + (list.use[c * rows + t] ?? 0) - (list.use[old * rows + t] ?? 0)
+      if (after > (capacity[t] ?? 0)) return false
+    }
+    return true
+  }
+
+  /** How much the rows are over, as shares of their capacities. */
+  get excess(): number {
+    return this.excessWith(undefined)
+  }
+
+  excessWith(c: number | undefined): number {
+    const { list, picked, use, capacity } = this
+    const { rows } = list
+    const old = c === undefined ? 0 : (picked[list.chain[c] ?? 0] ?? 0)
+    let sum = 0
+    for (let t = 0; t < rows; t++) {
+      const change = c === undefined ? 0 : (list.use[c * rows + t] ?? 0) - (list.use[old * rows + t] ?? 0)
+      const over = (use[t] ?? 0) + change - (capacity[t] ?? 0)
+      if (over > 0) sum += over / Math.max(1, capacity[t] ?? 0)
+    }
+    return sum
+  }
+
+  take(c: number): void {
+    const { list, picked, use, hz } = this
+    const l = list.chain[c] ?? 0
+    const old = picked[l] ?? 0
+    this.#cost += (list.cost[c] ?? 0) - (list.cost[old] ?? 0)
+    for (let t = 0; t < list.rows; t++) {
+      use[t] = (use[t] ?? 0) + (list.use[c * list.rows + t] ?? 0) - (list.use[old * list.rows + t] ?? 0)
+    }
+    for (let k = 0; k < list.frequencies; k++) {
+      const change = (list.hz[c * list.frequencies + k] ?? 0) - (list.hz[old * list.frequencies + k] ?? 0)
+      hz[k] = (hz[k] ?? 0) + change
+    }
+    picked[l] = c
+  }
+
+  write(plan: OptionPlan): void {
+    for (const c of this.picked) this.list.write(c, plan)
+  }
+}
+
+/** Changes paths, the least costly for the excess they take away first, until all rows hold. False: it did not come to that. */
+export function repair(choice: Choice, budget: Budget): boolean {
+  const { list } = choice
+  while (!choice.isFeasible) {
+    const excess = choice.excess
+    let best = -1
+    let bestRatio = Number.POSITIVE_INFINITY
+    for (let c = 0; c < list.size; c++) {
+      if (choice.picked[list.chain[c] ?? 0] === c) continue
+      const less = excess - choice.excessWith(c)
+      if (!(less > 1e-15)) continue
+      const ratio = choice.gain(c) / less
+      if (ratio < bestRatio) {
+        bestRatio = ratio
+        best = c
+      }
+    }
+    budget.spend(list.size)
+    if (best < 0 || budget.used >= 1) return false
+    choice.take(best)
+  }
+  return true
+}
+
+/** Takes single changes that fit and pay, until there is none. */
+export function improveSingly(choice: Choice, budget: Budget): void {
+  const { list } = choice
+  const least = 1e-12 * Math.abs(choice.objective)
+  for (let changed = true; changed; ) {
+    changed = false
+    for (let l = 0; l + 1 < list.start.length; l++) {
+      let best = -1
+      let bestGain = -least
+      const end = list.start[l + 1] ?? 0
+      for (let c = list.start[l] ?? 0; c < end; c++) {
+        if (choice.picked[l] === c) continue
+        const gain = choice.gain(c)
+        if (gain < bestGain && choice.fits(c)) {
+          bestGain = gain
+          best = c
+        }
+      }
+      if (best < 0) continue
+      choice.take(best)
+      changed = true
+    }
+    budget.spend(list.size)
+    if (budget.used >= 1) return
+  }
+}
+
+/**
+ * Takes pairs of changes that fit and pay: one that saves cost, and one of another chain that makes room for it.
+ * `order` are the paths to be tried, the most promising first.
+ */
+export function improveInPairs(choice: Choice, order: readonly number[], budget: Budget): void {
+  const { list } = choice
+  const chainOf = (c: number): number => list.chain[c] ?? 0
+  let least = 1e-12 * Math.abs(choice.objective)
+  let tries = 0
+  for (let changed = true; changed; ) {
+    changed = false
+    for (const a of order) {
+      const old = choice.picked[chainOf(a)] ?? 0
+      if (old === a) continue
+      const gainA = choice.gain(a)
+      choice.take(a)
+      let best = -1
+      let bestGain = -gainA - least
+      for (const b of order) {
+        if (chainOf(b) === chainOf(a) || choice.picked[chainOf(b)] === b) continue
+        const gain = choice.gain(b)
+        if (gain < bestGain && choice.fits(b)) {
+          bestGain = gain
+          best = b
+        }
+      }
+      tries += order.length
+      if (best < 0) choice.take(old)
+      else {
+        choice.take(best)
+        changed = true
+        least = 1e-12 * Math.abs(choice.objective)
+      }
+      if (tries > 2000) {
+        budget.spend(tries)
+        tries = 0
+        if (budget.used >= 1) return
+      }
+    }
+  }
+}

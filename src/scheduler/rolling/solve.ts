@@ -1,0 +1,172 @@
+/**
+ * The exact solver: the best plan it can find within a limit, with a proven bound in every answer.
+ *
+ * Lagrangian dual, a plan from its prices by repair and local search, then only paths whose reduced cost is within the gap,
+ * and a depth-first search over them. Reduced costs and theta are always of the same point on the same lists.
+ */
+
+import { at } from './arrays.ts'
+import { ascend } from './ascent.ts'
+import { Budget, type Limit } from './budget.ts'
+import { Dual } from './dual.ts'
+import { closeGap } from './gap.ts'
+import { findPlan } from './plan-search.ts'
+import { judge, type LinearRows, type OptionPlan, type RollingProblem } from './problem.ts'
+
+/** Where the next tick's solve may start. */
+export type WarmStart = {
+  readonly rowPrices: Float64Array
+  readonly frequencyPrices: Float64Array
+  readonly plan: OptionPlan
+}
+
+export type SolveOptions = {
+  readonly limit: Limit
+  /** Wanted gap, relative to the value. */
+  readonly gap: number
+  readonly warm?: WarmStart
+}
+
+/** Work done, for reports. */
+export type SolveStats = {
+  readonly evaluations: number
+  /** Paths that had to be searched, and branches that were looked at. */
+  readonly openPaths: number
+  readonly nodes: number
+  /** The bound of the dual alone. */
+  readonly dualBound: number
+  /** Times after dual and plan search, ms. */
+  readonly dualMs: number
+  readonly planMs: number
+}
+
+/** A plan with what is proven of it. The gap is that of the problem with the given linear rows. */
+export type Solution = {
+  readonly kind: 'plan'
+  readonly plan: OptionPlan
+  readonly objective: number
+  /** No plan that keeps the rows costs less. */
+  readonly bound: number
+  /** (objective - bound) / |objective|. */
+  readonly gap: number
+  /** The wanted gap is proven. */
+  readonly proven: boolean
+  readonly elapsedMs: number
+  /** Price of each row, cost a bit: what a bit of key more would save. */
+  readonly rowPrices: Float64Array
+  readonly stats: SolveStats
+  readonly warm: WarmStart
+}
+
+/** No plan keeps the rows (`proven`), or none was found. */
+export type NoPlan = {
+  readonly kind: 'none'
+  readonly proven: boolean
+  /** The first row that no plan keeps, if proven. */
+  readonly row: number | undefined
+  readonly elapsedMs: number
+}
+
+/** Solves the problem with the chance rows as the given linear rows. */
+export function solve(problem: RollingProblem, rows: LinearRows, options: SolveOptions): Solution | NoPlan {
+  const budget = new Budget(options.limit)
+  const row = brokenRow(problem, rows)
+  if (row !== undefined) return { kind: 'none', proven: true, row, elapsedMs: budget.elapsedMs }
+
+  const dual = new Dual(problem, rows)
+  const cells = problem.chains * problem.steps
+  const trail: Float64Array[] = []
+  let evaluations = 0
+  const small = cells <= 2000
+  const { warm } = options
+  const start = warm === undefined ? new Float64Array(dual.size) : dual.pointOf(warm.rowPrices, warm.frequencyPrices)
+  const ascent = ascend(
+    {
+      size: dual.size,
+      value: (point, gradient) => {
+        budget.spend(4 * cells)
+        return dual.value(point, gradient)
+      },
+    },
+    start,
+    {
+      maxEvaluations: 300,
+      tolerance: small ? 1e-7 : options.gap / 50,
+      bounded: problem.steps,
+      reach: dual.firstReach(),
+      stop: () => budget.used > 0.5,
+      onBetter: (point) => {
+        trail.push(Float64Array.from(point))
+        if (trail.length > 12) trail.shift()
+      },
+    },
+  )
+  evaluations += ascent.evaluations
+  const dualMs = budget.elapsedMs
+
+  const found = findPlan({
+    dual,
+    point: ascent.point,
+    bound: ascent.value,
+    trail,
+    warm: options.warm?.plan,
+    budget,
+    gap: options.gap,
+  })
+  const planMs = budget.elapsedMs
+  if (found === undefined) return { kind: 'none', proven: false, row: undefined, elapsedMs: budget.elapsedMs }
+  const closed = closeGap({ dual, point: ascent.point, bound: ascent.value, found, budget, gap: options.gap })
+  const { objective } = judge(problem, closed.plan)
+  const bound = Math.min(closed.bound, objective)
+  const gap = relativeGap(objective, bound)
+  const rowPrices = new Float64Array(problem.steps)
+  for (let t = 0; t < problem.steps; t++) rowPrices[t] = dual.rowPrice(ascent.point, t)
+  const frequencyPrices = Float64Array.from({ length: dual.size - problem.steps }, (_, k) =>
+    dual.frequencyPrice(ascent.point, k),
+  )
+  return {
+    kind: 'plan',
+    plan: closed.plan,
+    objective,
+    bound,
+    gap,
+    proven: gap <= options.gap,
+    elapsedMs: budget.elapsedMs,
+    rowPrices,
+    stats: {
+      evaluations,
+      openPaths: closed.openPaths,
+      nodes: closed.nodes,
+      dualBound: ascent.value,
+      dualMs,
+      planMs,
+    },
+    warm: { rowPrices, frequencyPrices, plan: closed.plan },
+  }
+}
+
+export function relativeGap(objective: number, bound: number): number {
+  return objective - bound <= 0 ? 0 : (objective - bound) / Math.max(Math.abs(objective), 1e-12)
+}
+
+/** First row that cannot hold whatever is chosen: its capacity is below the least use. */
+function brokenRow(problem: RollingProblem, rows: LinearRows): number | undefined {
+  const { chains, steps, optionStart, meanBits, varianceBits2, cost } = problem
+  let mean = 0
+  let variance = 0
+  for (let t = 0; t < steps; t++) {
+    for (let l = 0; l < chains; l++) {
+      let leastMean = Number.POSITIVE_INFINITY
+      let leastVariance = Number.POSITIVE_INFINITY
+      for (let n = optionStart[l] ?? 0; n < (optionStart[l + 1] ?? 0); n++) {
+        if (at(cost, n * steps + t) === Number.POSITIVE_INFINITY) continue
+        leastMean = Math.min(leastMean, at(meanBits, n))
+        leastVariance = Math.min(leastVariance, at(varianceBits2, n))
+      }
+      mean += leastMean
+      variance += leastVariance
+    }
+    if (!(mean + at(rows.slopePerBit, t) * variance <= at(rows.capacityBits, t))) return t
+  }
+  return undefined
+}
