@@ -38,6 +38,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const PUBLIC_FILES = [
   'runtime/contract.ts',
   'runtime/link-ports.ts',
+  'runtime/node-files.ts',
   'keypool/pure.ts',
   'keypool/etsi014-index.ts',
   'gateway/bump/index.ts',

@@ -1,4 +1,5 @@
-import { keyLogWarning, TcpError } from '../runtime/index.ts'
+import { TcpError } from '../runtime/index.ts'
+import { keyLogWarning } from '../runtime/node-files.ts'
 import { CliError } from './errors.ts'
 import { loadGatewayFile } from './gateway/config-file.ts'
 import { startGateway } from './gateway/run-gateway.ts'

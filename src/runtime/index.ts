@@ -1,7 +1,5 @@
 export { type LabClock, labClock } from './clock.ts'
 export { type Drive, drive, type WakeLag } from './drive.ts'
-export { KeyLogFile, keyLogWarning } from './key-log.ts'
-export { LedgerFile, LedgerFileError, type LedgerOptions } from './ledger.ts'
 export {
   completeUdpChecksum,
   LINKTYPE_RAW,

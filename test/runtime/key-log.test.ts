@@ -1,7 +1,8 @@
 import { appendFileSync, chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { KeyLogFile, keyLogWarning, parseRecords, Recorder } from '../../src/runtime/index.ts'
+import { parseRecords, Recorder } from '../../src/runtime/index.ts'
+import { KeyLogFile, keyLogWarning } from '../../src/runtime/node-files.ts'
 
 const folder = t.testdir()
 

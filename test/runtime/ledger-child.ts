@@ -1,6 +1,6 @@
 /** Reserves for ever and writes each mark that is durable to its standard output; the test kills it. */
 import { writeSync } from 'node:fs'
-import { LedgerFile } from '../../src/runtime/index.ts'
+import { LedgerFile } from '../../src/runtime/node-files.ts'
 
 const [file = ''] = process.argv.slice(2)
 const ledger = await LedgerFile.open({

@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { ChannelMark } from '../../src/runtime/contract.ts'
-import { LedgerFile, LedgerFileError, type LedgerOptions } from '../../src/runtime/index.ts'
+import { LedgerFile, LedgerFileError, type LedgerOptions } from '../../src/runtime/node-files.ts'
 
 const folder = t.testdir()
 let files = 0

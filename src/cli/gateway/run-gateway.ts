@@ -9,9 +9,6 @@ import {
   type Dialer,
   dialTcp,
   drive,
-  KeyLogFile,
-  LedgerFile,
-  LedgerFileError,
   type Listener,
   labClock,
   listenTcp,
@@ -20,6 +17,7 @@ import {
   TcpError,
   UdpLink,
 } from '../../runtime/index.ts'
+import { KeyLogFile, LedgerFile, LedgerFileError } from '../../runtime/node-files.ts'
 import { CliError } from '../errors.ts'
 import type { GatewaySettings } from './config-file.ts'
 

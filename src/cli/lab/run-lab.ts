@@ -26,7 +26,8 @@ import {
   type Scenario,
 } from '../../experiment/index.ts'
 import { writeLabCa } from '../../keypool/index.ts'
-import { KeyLogFile, keyLogWarning, type PcapngSection } from '../../runtime/index.ts'
+import type { PcapngSection } from '../../runtime/index.ts'
+import { KeyLogFile, keyLogWarning } from '../../runtime/node-files.ts'
 import { serveControl } from '../netlab/control.ts'
 import { checkJson, checkLine } from '../netlab/link-report.ts'
 import { findTool } from '../tools.ts'

@@ -1,5 +1,5 @@
 import type { ChannelMark, NodeInput } from '../../runtime/contract.ts'
-import { LedgerFile } from '../../runtime/index.ts'
+import { LedgerFile } from '../../runtime/node-files.ts'
 import type { LinkEnd } from '../lab/ipc.ts'
 
 /** Where a node's ledger is, and whether it must be there already. */
