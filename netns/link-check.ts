@@ -22,6 +22,8 @@ export type LinkCheckOptions = {
   readonly port?: number
   /** Of the laws that the probes apply. Default 1. */
   readonly seed?: number
+  /** Ends the check before its time: it is rejected. */
+  readonly signal?: AbortSignal
 }
 
 /**
@@ -101,7 +103,7 @@ const MAX_LAG_MS = 500
  * Measures every link that has a law, both directions at once, by datagrams on its own addresses: median delay, jitter, loss,
  * duplicates, against what the law makes of the same datagrams. The links have no laws yet, unless taken as they are; with
  * `netem` they have them afterwards.
- * @throws LabError if a probe cannot be started or ends before its time, or the kernel refuses a law
+ * @throws LabError if a probe cannot be started or ends before its time, the kernel refuses a law, or `signal` aborts
  */
 export async function checkLinks(
   network: LabNetwork,
@@ -117,6 +119,11 @@ export async function checkLinks(
   })
   const ends = endsByNode(links, settings, appliedBy === 'transport')
   const probes = [...ends].map(([node, mine]) => new Probe(network, node, mine))
+  const end = (): void => {
+    for (const probe of probes) probe.kill()
+  }
+  options.signal?.addEventListener('abort', end)
+  if (options.signal?.aborted) end()
   try {
     await Promise.all(probes.map((probe) => probe.ready(settings.seed)))
     const bare = appliedBy === 'asTheyAre' ? undefined : await measured(probes, true, BARE_TAIL_MS)
@@ -131,7 +138,8 @@ export async function checkLinks(
       return { links: checks, lagMs: found.lagMs, problems, rounds: round, tookMs: performance.now() - beganMs }
     }
   } finally {
-    for (const probe of probes) probe.kill()
+    options.signal?.removeEventListener('abort', end)
+    end()
   }
 }
 

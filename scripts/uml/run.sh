@@ -17,7 +17,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 # Not where TMPDIR says: the guest has a /run and a /dev/shm of its own.
 dir=$(mktemp -d /tmp/q104-uml-XXXXXX) || exit 126
 trap 'rm -rf "$dir"' EXIT
-trap 'exit 130' INT TERM HUP
+uml=
+trap 'kill -KILL $uml -$uml 2>/dev/null; exit 130' INT TERM HUP
 
 quote() { printf "'%s' " "$(printf %s "$1" | sed "s/'/'\\\\''/g")"; }
 {
@@ -36,11 +37,18 @@ scheduled=
 if [ "${UML_REALTIME:-}" = 1 ] && [ "$(nproc)" -gt 1 ] && chrt -f 1 true 2>/dev/null; then
   scheduled="chrt -f 1 taskset -c $(($(nproc) - 1))"
 fi
+# The kernel's processes out here outlive it when it is killed: as root they have a process namespace, which ends with it,
+# else a session. Not a user namespace: in there the owners of the host's files are not those that the guest must see.
+apart='setsid'
+if unshare --pid --fork --kill-child true 2>/dev/null; then apart='unshare --pid --fork --kill-child'; fi
 exec 3>&1 4>&2
+# It keeps a file of its own in HOME. In the background, because a shell takes no signal while it waits for what is not.
 # shellcheck disable=SC2086 # words, not one
-setpriv --pdeathsig KILL $scheduled "$kernel" "mem=${UML_MEM:-768M}" root=/dev/root rootfstype=hostfs rootflags=/ rw quiet \
+HOME=$dir setpriv --pdeathsig KILL $scheduled $apart "$kernel" "mem=${UML_MEM:-768M}" root=/dev/root rootfstype=hostfs rootflags=/ rw quiet \
   "init=$here/init.sh" "q104_dir=$dir" "q104_modules=$modules" \
-  con=null con1=null,fd:3 con2=null,fd:4 </dev/null >"$dir/kernel" 2>&1
+  con=null con1=null,fd:3 con2=null,fd:4 </dev/null >"$dir/kernel" 2>&1 &
+uml=$!
+wait $uml
 [ -s "$dir/code" ] && exit "$(cat "$dir/code")"
 if [ -e "$dir/booted" ]; then
   echo 'run.sh: user-mode Linux ended before the command did:' >&2

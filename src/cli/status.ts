@@ -1,5 +1,7 @@
 import { type KnownLab, namespacesOf } from '../../netns/index.ts'
+import { CliError } from './errors.ts'
 import type { Command } from './main.ts'
+import type { LabLink } from './netlab/control.ts'
 import { labNamed, labsHere, linksOf } from './netlab/labs.ts'
 import { wordsOf } from './netlab/law-words.ts'
 import { columns } from './netlab/link-report.ts'
@@ -60,7 +62,7 @@ function briefOf(known: KnownLab): Brief {
 async function wholeOf(known: KnownLab): Promise<Whole> {
   const namespaces = namespacesOf(known)
   const plan = known.kind === 'standing' ? known.standing.plan : undefined
-  const links = known.kind === 'leftover' ? [] : await linksOf(known)
+  const links = known.kind === 'leftover' ? [] : await linksIfAsked(known)
   const planned = plan?.nodes.map(({ id, namespace, managementAddress }) => ({
     ...{ id, managementAddress, pids: namespaces.get(namespace ?? '') ?? [] },
     ...(namespace !== undefined && { namespace }),
@@ -68,6 +70,7 @@ async function wholeOf(known: KnownLab): Promise<Whole> {
   const addressesOf = new Map(plan?.links.map(({ link, ends }) => [link, ends.map(({ address }) => address)]))
   return {
     ...briefOf(known),
+    ...(links === undefined && { state: `${briefOf(known).state}, starting or ending` }),
     nodes:
       planned ??
       [...namespaces].map(([namespace, pids]) => ({
@@ -75,12 +78,22 @@ async function wholeOf(known: KnownLab): Promise<Whole> {
         namespace,
         pids,
       })),
-    links: links.map(({ link, name, law }) => ({
+    links: (links ?? []).map(({ link, name, law }) => ({
       link,
       name,
       addresses: addressesOf.get(link) ?? [],
       law: wordsOf(law),
     })),
+  }
+}
+
+/** Undefined while a run cannot be asked. */
+async function linksIfAsked(known: KnownLab): Promise<readonly LabLink[] | undefined> {
+  try {
+    return await linksOf(known)
+  } catch (error) {
+    if (error instanceof CliError) return undefined
+    throw error
   }
 }
 

@@ -4,9 +4,14 @@ import { join } from 'node:path'
 import t from 'tap'
 import { cryptoReady } from '../../src/protocol/index.ts'
 import { readPcapng } from '../../src/runtime/index.ts'
-import { LabUnderTest } from '../cli/lab-under-test.ts'
+import { LabUnderTest, q104 } from '../cli/lab-under-test.ts'
 import { capturedAsdus, countedAsdus, withOneOctetWrong } from './live-check.ts'
 import { decodeAll, disagreements, tshark, tsharkRows, withFiles, withoutTshark } from './tshark.ts'
+
+type Fact = Readonly<Record<string, string | number | boolean | null>>
+
+/** Delay that a link is given while the lab runs, one way. */
+const BENT_MS = 80
 
 t.before(async () => {
   await cryptoReady
@@ -28,6 +33,8 @@ t.test('every frame of a live lab is decoded, and its ASDUs are those the nodes 
   const lab = new LabUnderTest('t-wire', 'scenarios/tiny.yaml', '--duration', '12s', '--keylog')
   await lab.printed(/^t +\d+\/12 s/m)
   const beside = captureOf(lab.lab, lab.file('beside.pcapng'))
+  const bent = q104('link', '--lab', lab.lab, 'cc-gwA', 'set', `delay=${BENT_MS}ms`)
+  const bentWallMs = Date.now()
   const { stdout } = await lab.finished
   const pcapng = readFileSync(lab.file('capture.pcapng'))
   const keyLog = readFileSync(lab.file('keys.log'), 'utf8')
@@ -75,6 +82,21 @@ t.test('every frame of a live lab is decoded, and its ASDUs are those the nodes 
     t.same(
       frames.filter(({ frame }) => !all.has(Buffer.from(frame.payload).toString('hex'))),
       [],
+    )
+  })
+  await t.test('a link bent while the lab ran is seen in the ages of telemetry', async (t) => {
+    t.match(bent, { code: 0, stdout: `cc-gwA: delay=${BENT_MS}ms` })
+    const events: Fact[] = readFileSync(lab.file('events.jsonl'), 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    const sample = events.find(({ name }) => name === 'telemetry.sampled')
+    const bentMs = bentWallMs - (Number(sample?.['tagMs']) - Number(sample?.['tMs']))
+    const received = events.filter(({ name }) => name === 'telemetry.received')
+    const later = received.filter(({ tMs, latencyMs }) => Number(tMs) - Number(latencyMs) > bentMs)
+    t.ok(
+      later.length > 0 && later.every(({ latencyMs }) => Number(latencyMs) >= BENT_MS - 1),
+      `${later.length} samples`,
     )
   })
   t.same(await lab.leftovers(), [])

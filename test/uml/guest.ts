@@ -39,7 +39,7 @@ const GAP_MS = { netem: 1.25, transport: 3 }
 /** Delay that `q104 link` sets while a lab runs, each way. */
 export const BENT_MS = 100
 /** Lab time from the start of the run to the change. */
-const SETTLED_MS = 4_000
+const SETTLED_MS = 3_500
 const BIN = join(process.cwd(), 'build', 'src', 'cli', 'bin.js')
 
 /** Of the datagrams of one link, both directions together. */

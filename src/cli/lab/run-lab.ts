@@ -121,10 +121,17 @@ async function withNetwork(
   try {
     await writeLabCa(certificateDir, ids, Date.now())
     const laws = new Map(plan.links.map(({ link, law }) => [link, law]))
-    const check = await checkLinks(network, laws, impairment, { seed: plan.seed })
-    folder.write('links.json', checkJson(check))
-    terminal.say(checkLine(check))
-    for (const problem of check.problems) terminal.warn(problem)
+    const check = await checkLinks(network, laws, impairment, { seed: plan.seed, signal: interrupted }).catch(
+      (error) => {
+        if (interrupted.aborted) return undefined
+        throw error
+      },
+    )
+    if (check !== undefined) {
+      folder.write('links.json', checkJson(check))
+      terminal.say(checkLine(check))
+    }
+    for (const problem of check?.problems ?? []) terminal.warn(problem)
     const captureState = plan.outputs.capture ? await Capture.available(net.isolation) : undefined
     const recordWires = captureState?.available === false
     if (captureState?.available === false) terminal.say(`capture by the nodes themselves: ${captureState.why}`)
@@ -194,7 +201,7 @@ async function withNetwork(
       const nameOf = (link: number): string => net.links.find((entry) => entry.link === link)?.name ?? `link ${link}`
       folder.mergeWires(nameOf, section)
     }
-    const problems = [...captureProblems, ...check.problems]
+    const problems = [...captureProblems, ...(check?.problems ?? [])]
     return report(request, { folder, outcome, impairment, problems })
   } finally {
     await network.down()

@@ -2,7 +2,7 @@
  * How commands talk to a lab that a process runs: one line of JSON there and one back, on a socket beside the lab's lock.
  * The folder of both is ours alone.
  */
-import { rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { controlSocket } from '../../../netns/index.ts'
@@ -102,7 +102,10 @@ export async function askLab(lab: string, request: LabRequest): Promise<Extract<
     const socket = connect(controlSocket(lab))
     const fail = (why: string): void => reject(new CliError(`lab ${lab} is running, but ${why}`))
     socket.setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy(new Error('it does not answer')))
-    socket.on('error', ({ message }) => fail(`cannot be asked: ${message}`))
+    socket.on('error', ({ message }) => {
+      const isThere = existsSync(controlSocket(lab))
+      fail(isThere ? `cannot be asked: ${message}` : 'cannot be asked while it starts or ends')
+    })
     socket.write(`${JSON.stringify(request)}\n`)
     let text = ''
     socket.setEncoding('utf8').on('data', (chunk: string) => {
