@@ -5,12 +5,13 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import {
+  type LabPlan,
+  labObservations,
   parseScenario,
   planOf,
   StockTrace,
   TRACE_KINDS,
   TRACE_STEP_MS,
-  type TraceKind,
 } from '../src/experiment/index.ts'
 import {
   type BandScore,
@@ -20,8 +21,11 @@ import {
   forecasterOf,
   HORIZONS,
   parseWeights,
+  type StockForecast,
+  type StockObservation,
   shippedWeights,
 } from '../src/forecast/index.ts'
+import { cryptoReady } from '../src/protocol/index.ts'
 import { machine, quantile } from './q3p/machine.ts'
 
 /** Far from any seed of a training: its traces have other names, too. */
@@ -31,6 +35,11 @@ const STEPS = 3_000
 const SETTLE_STEPS = 100
 const NORMAL_95 = 1.645
 const SHOWN = [0, 2, 3, 4]
+/** Runs of the scenario's virtual lab, whose messages, buffers and scheduler no training has seen; seconds each. */
+const LAB_RUNS = 6
+const LAB_S = 180
+const KINDS = [...TRACE_KINDS, 'lab'] as const
+type Kind = (typeof KINDS)[number]
 
 type Tally = {
   count: number
@@ -64,19 +73,21 @@ export async function bench(args: readonly string[]): Promise<number> {
   const seedTallies = new Map<string, Tally[]>()
   const shares = new Map<string, { steps: number; low: number; empty: number; fallBack: number }>()
   const stepUs: number[] = []
-  for (const kind of TRACE_KINDS) {
+  const supply = new SupplyBook()
+  await cryptoReady
+  for (const kind of KINDS) {
     const share = { steps: 0, low: 0, empty: 0, fallBack: 0 }
     shares.set(kind, share)
-    for (let run = 0; run < runs; run++) {
-      const trace = new StockTrace(plan, { kind, seed: HELD_OUT_SEED + run, name: 'held out' })
+    for (let run = 0; run < (kind === 'lab' ? Math.min(runs, LAB_RUNS) : runs); run++) {
+      const { pool } = plan.keyserver
       let settled = false
       const own = new Map<string, Tally>()
       const forecasters = FORECASTERS.map((name): readonly [ForecasterName, Forecaster] => [
         name,
         forecasterOf(name, {
-          capBits: trace.capBits,
-          thBits: trace.thBits,
-          safeBits: trace.safeBits,
+          capBits: pool.capBits,
+          thBits: pool.thBits,
+          safeBits: pool.safeBits,
           weights,
           onScore(score) {
             if (!settled) return
@@ -86,11 +97,12 @@ export async function bench(args: readonly string[]): Promise<number> {
           },
         }),
       ])
-      for (let t = 0; t < STEPS; t++) {
-        settled = t >= SETTLE_STEPS
-        const observation = trace.next()
+      let t = 0
+      supply.begin()
+      for (const observation of observationsOf(plan, kind, HELD_OUT_SEED + run)) {
+        settled = t++ >= SETTLE_STEPS
         share.steps++
-        if (observation.stockBits < trace.thBits) share.low++
+        if (observation.stockBits < pool.thBits) share.low++
         if (observation.stockBits < 32) share.empty++
         for (const [name, forecaster] of forecasters) {
           if (name !== 'kalman+lstm') {
@@ -102,22 +114,33 @@ export async function bench(args: readonly string[]): Promise<number> {
           const forecast = forecaster.forecast(50)
           const { user, system } = process.cpuUsage(before)
           if (settled) stepUs.push(user + system)
+          supply.note(observation.generatedBits, settled && t % 10 === 0 ? forecast : undefined)
           if (forecast.source !== name) share.fallBack++
         }
       }
-      for (const [key, tally] of own) seedTallies.set(key, [...(seedTallies.get(key) ?? []), tally])
+      if (kind !== 'lab') for (const [key, tally] of own) seedTallies.set(key, [...(seedTallies.get(key) ?? []), tally])
     }
   }
   printShares(shares)
   printCoverage(tallies, seedTallies)
   printBaselineCoverage(tallies)
   printErrors(tallies)
+  supply.print()
   const sorted = Float64Array.from(stepUs).sort()
   console.log('\nOne step of kalman+lstm: observation, inference and 50 steps of forecast with all bands, CPU time')
   console.log(
     `  median ${quantile(sorted, 0.5)} us, p99 ${quantile(sorted, 0.99)} us (limit 500), ${sorted.length} steps`,
   )
   return 0
+}
+
+function* observationsOf(plan: LabPlan, kind: Kind, seed: number): Generator<StockObservation> {
+  if (kind === 'lab') {
+    yield* labObservations({ ...plan, durationS: LAB_S }, seed)
+    return
+  }
+  const trace = new StockTrace(plan, { kind, seed, name: 'held out' })
+  for (let t = 0; t < STEPS; t++) yield trace.next()
 }
 
 function note(
@@ -137,6 +160,59 @@ function note(
   tally.square += (seenBits - meanBits) ** 2
   tally.normalHeld += score <= NORMAL_95 || seenBits >= Math.max(0, meanBits - NORMAL_95 * sdBits) ? 1 : 0
   tally.width += Math.max(0, meanBits - lowerBits)
+}
+
+/** Forecasts of cumulated supply against what was generated. */
+class SupplyBook {
+  readonly #cells = SHOWN.map(() => ({ count: 0, square: 0, variance: 0, inside: 0, above: 0 }))
+  #total = 0
+  #open: { readonly due: number; readonly shown: number; readonly bits: number; readonly sdBits: number }[] = []
+  #step = 0
+
+  begin(): void {
+    this.#open = []
+    this.#step = 0
+  }
+
+  note(generatedBits: number, forecast: StockForecast | undefined): void {
+    this.#step++
+    this.#total += generatedBits
+    for (const { due, shown, bits, sdBits } of this.#open) {
+      const cell = this.#cells[shown]
+      if (due !== this.#step || cell === undefined) continue
+      const error = this.#total - bits
+      cell.count++
+      cell.square += error ** 2
+      cell.variance += sdBits ** 2
+      if (Math.abs(error) <= 1.96 * sdBits) cell.inside++
+      if (error >= -NORMAL_95 * sdBits) cell.above++
+    }
+    this.#open = this.#open.filter(({ due }) => due > this.#step)
+    if (forecast === undefined) return
+    for (const [shown, h] of SHOWN.entries()) {
+      const steps = HORIZONS[h] ?? 1
+      const bits = forecast.supplyBits.subarray(0, steps).reduce((all, each) => all + each, this.#total)
+      this.#open.push({ due: this.#step + steps, shown, bits, sdBits: forecast.supplySdBits[steps - 1] ?? 0 })
+    }
+  }
+
+  print(): void {
+    console.log(
+      '\nCumulated supply: error, deviation forecast, share within 1.96 of it (95 %), share above -1.645 of it (95 %)',
+    )
+    for (const [shown, h] of SHOWN.entries()) {
+      const { count, square, variance, inside, above } = this.#cells[shown] ?? {
+        count: 1,
+        square: 0,
+        variance: 0,
+        inside: 0,
+        above: 0,
+      }
+      console.log(
+        `  ${String(HORIZONS[h]).padStart(2)} steps: rmse ${Math.sqrt(square / count).toFixed(0)} bits, sd ${Math.sqrt(variance / count).toFixed(0)} bits, ${percent(inside, count)}, ${percent(above, count)}`,
+      )
+    }
+  }
 }
 
 function sum(tallies: readonly (Tally | undefined)[]): Tally {
@@ -162,7 +238,9 @@ function printShares(
 
 /** Coverage over all kinds, with the spread between seeds. */
 function printCoverage(tallies: ReadonlyMap<string, Tally>, seeds: ReadonlyMap<string, readonly Tally[]>): void {
-  console.log('\nCoverage of the lower band of kalman+lstm (95 % asked; 95.00 +- 0.50 to be shown), all traces')
+  console.log(
+    '\nCoverage of the lower band of kalman+lstm (95 % asked; 95.00 +- 0.50 to be shown), all traces; labs follow by kind',
+  )
   console.log(
     '  regime  steps  coverage  (+- of the mean over seeds)  not counting an empty pool  mean width, bits  verdict',
   )
@@ -191,7 +269,7 @@ function printBaselineCoverage(tallies: ReadonlyMap<string, Tally>): void {
     '\nCoverage by kind at 1, 10, 20, 50 steps (calm / low): conformal; then the same with a normal band of the model',
   )
   for (const name of FORECASTERS) {
-    for (const kind of TRACE_KINDS) {
+    for (const kind of KINDS) {
       const cells = (field: 'held' | 'normalHeld') =>
         SHOWN.map((h) =>
           ['calm', 'low']
@@ -207,7 +285,7 @@ function printBaselineCoverage(tallies: ReadonlyMap<string, Tally>): void {
 function rmse(
   tallies: ReadonlyMap<string, Tally>,
   name: string,
-  kind: TraceKind,
+  kind: Kind,
   regime: string | undefined,
   h: number,
 ): number {
@@ -217,7 +295,7 @@ function rmse(
 }
 
 function printErrors(tallies: ReadonlyMap<string, Tally>): void {
-  for (const kind of TRACE_KINDS) {
+  for (const kind of KINDS) {
     console.log(
       `\nRMSE of the stock, bits, ${kind} traffic; in brackets: by how much kalman+lstm is better (+) or worse (-)`,
     )

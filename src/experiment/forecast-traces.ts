@@ -7,6 +7,8 @@ import type { Suite } from '../runtime/contract.ts'
 import { kappaBits, linkBetween, topology } from '../scheduler/index.ts'
 import { BB84, QkdLink, type QkdLinkOptions, type Random, type RateModel, randomStream } from '../sim/index.ts'
 import type { LabPlan } from './plan-types.ts'
+import { numberOf } from './records.ts'
+import { worldOf } from './world.ts'
 
 /**
  * - `paper`: each chain a Poisson stream of constant rate, every message drawn from the pool at once (MODEL: (5)-(10)).
@@ -227,6 +229,39 @@ export class StockTrace {
     if (!(bps > 0)) throw new RangeError('forecast traces: no chain of the scenario draws on the pool')
     return bps
   }
+}
+
+/**
+ * What the key server of the plan's virtual lab sees, step by step: every message, buffer and scheduler as in a run. About a
+ * hundred times slower than `StockTrace`. `cryptoReady` of protocol must have resolved.
+ */
+export function labObservations(plan: LabPlan, seed: number): readonly StockObservation[] {
+  const pool = { ...plan.keyserver.pool, eventPeriodMs: TRACE_STEP_MS }
+  const records = worldOf({ ...plan, seed, keyserver: { ...plan.keyserver, pool } }, seed).run()
+  // The links once more, from the same streams: the pool's events do not say which link made what.
+  const links = plan.keyserver.qkdLinks.map((link) => new QkdLink(link, randomStream(seed, `qkd ${link.link}`)))
+  const observations: StockObservation[] = []
+  let before: { readonly generated: number; readonly drawn: number } | undefined
+  let step = 0
+  for (const record of records) {
+    if (record.name !== 'pool' || record.tMs > plan.durationS * 1000) continue
+    const bits = (name: string): number => numberOf(record, name) ?? 0
+    const now = { generated: bits('generatedBits'), drawn: bits('usedBits') + bits('reservedBits') }
+    const atStep = Math.round(record.tMs / TRACE_STEP_MS)
+    if (before !== undefined && atStep > step) {
+      const made = links.map((link) => ({ link, step: link.step((atStep - step) * TRACE_STEP_MS) }))
+      observations.push({
+        tMs: record.tMs,
+        stockBits: bits('poolBits'),
+        generatedBits: now.generated - before.generated,
+        consumedBits: now.drawn - before.drawn,
+        links: made.map(({ link, step: { up, bits: made } }) => ({ link: link.link, up, generatedBits: made })),
+      })
+      step = atStep
+    }
+    before = now
+  }
+  return observations
 }
 
 const MEAN_SWITCH = SWITCH_RATIOS.reduce((sum, ratio) => sum + ratio, 0) / SWITCH_RATIOS.length

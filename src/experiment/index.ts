@@ -2,7 +2,14 @@
 
 export { type PoolTotals, type Reconciliation, reconcileBooks } from './books.ts'
 export { CASES, type CaseId, type Pooling, planOfVariant, scenarioOfVariant, type Variant, variantOf } from './cases.ts'
-export { StockTrace, TRACE_KINDS, TRACE_STEP_MS, type TraceKind, type TraceOptions } from './forecast-traces.ts'
+export {
+  labObservations,
+  StockTrace,
+  TRACE_KINDS,
+  TRACE_STEP_MS,
+  type TraceKind,
+  type TraceOptions,
+} from './forecast-traces.ts'
 export { BAND_HZ, type ClassMetrics, type KeyMetrics, type Metrics, type MetricsContext, metricsOf } from './metrics.ts'
 export { initialBits, isPoolChannel, type PlanOptions, planOf } from './plan.ts'
 export { IOA_BASE, type LabPlan, type PlanKeyServer, type PlanLink, type PlanNode } from './plan-types.ts'

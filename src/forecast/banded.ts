@@ -38,6 +38,14 @@ const FULL_RATIO = 0.98
 const EMPTY_BITS = 32
 const RING = MAX_HORIZON + 1
 
+/** Sums of what is larger lose bits. */
+const MAX_BITS = 2 ** 53
+
+function isWhole({ tMs, stockBits, generatedBits, consumedBits, links }: StockObservation): boolean {
+  const isCount = (bits: number): boolean => bits >= 0 && bits <= MAX_BITS
+  return [tMs, stockBits, generatedBits, consumedBits, ...links.map((link) => link.generatedBits)].every(isCount)
+}
+
 /** A stock model with a lower band by adaptive conformal inference, for each regime and horizon apart. */
 export class BandedForecaster implements Forecaster {
   readonly #model: StockModel
@@ -70,8 +78,9 @@ export class BandedForecaster implements Forecaster {
   }
 
   observe(observation: StockObservation): void {
-    const { stockBits } = observation
-    if (Number.isFinite(stockBits)) this.#stockBits = Math.min(this.#options.capBits, Math.max(0, stockBits))
+    // A step with a number that is none says nothing; time goes on by the next one's tMs.
+    if (!isWhole(observation)) return
+    this.#stockBits = Math.min(this.#options.capBits, observation.stockBits)
     this.#settle(this.#stockBits)
     this.#model.observe(observation)
     this.#model.project(MAX_HORIZON, this.#projection)

@@ -13,7 +13,6 @@ export class PersistenceModel implements StockModel {
   #count = 0
 
   observe({ stockBits, generatedBits, consumedBits }: StockObservation): void {
-    if (![stockBits, generatedBits, consumedBits].every(Number.isFinite)) return
     const pace = Math.max(1 / 600, 1 / (this.#count + 30))
     if (this.#count++ > 0) this.#square += pace * ((stockBits - this.#last.stockBits) ** 2 - this.#square)
     this.#made += pace * (generatedBits - this.#made)
@@ -88,11 +87,9 @@ class Autoregression {
       }
     }
     // Forgetting without excitation would let the covariance grow without end.
-    for (let i = 0; i < SIZE; i++) {
-      if ((p[i * SIZE + i] ?? 0) <= 1e4) continue
-      this.#reset()
-      return
-    }
+    let largest = 0
+    for (let i = 0; i < SIZE; i++) largest = Math.max(largest, p[i * SIZE + i] ?? 0)
+    if (largest > 1e4) this.#reset()
   }
 
   #reset(): void {
@@ -129,7 +126,6 @@ export class ArModel implements StockModel {
   }
 
   observe({ stockBits, generatedBits, consumedBits }: StockObservation): void {
-    if (![stockBits, generatedBits, consumedBits].every(Number.isFinite)) return
     this.#stockBits = stockBits
     this.#supply.observe(generatedBits)
     this.#demand.observe(consumedBits)

@@ -16,10 +16,14 @@ export interface Basis {
 /** Steps of the horizons whose own errors the network sees. */
 const ECHO_STEPS: readonly number[] = [10, 50]
 const RING = MAX_HORIZON + 1
+/** Two of the longest periods (10 s) at 100 ms, and a step. */
+const SUM_RING = 256
+/** Memory of the leaky sums of innovations, steps. */
+const LEAKS: readonly number[] = [80, 320]
 
 /** The Kalman core with what the network sees of it. All features are free of scale. */
 export class KalmanBasis implements Basis {
-  static readonly inputs = 24
+  static readonly inputs = 28
   readonly name = 'kalman'
   readonly core: KalmanCore
   readonly features = new Float32Array(KalmanBasis.inputs)
@@ -27,6 +31,10 @@ export class KalmanBasis implements Basis {
   readonly #levels: PoolLevels
   readonly #means = new Float64Array(RING * ECHO_STEPS.length)
   readonly #sds = new Float64Array(RING * ECHO_STEPS.length)
+  /** Innovations of the demand, in their standard deviation at the time, summed up: a difference is the sum over a time. */
+  readonly #sums = new Float64Array(SUM_RING)
+  #sum = 0
+  readonly #leaks = new Float64Array(LEAKS.length)
   #count = 0
 
   constructor(options: KalmanOptions) {
@@ -53,8 +61,8 @@ export class KalmanBasis implements Basis {
     const { capBits, thBits, safeBits = thBits / 2 } = this.#levels
     const sd = projection.stockSd[9] ?? 1
     const sdLong = projection.stockSd[MAX_HORIZON - 1] ?? 1
-    const slow = demand.bankLevel(0) + 1
-    const { phase, explained } = demand.period()
+    const slow = demand.meanBits + 1
+    const { steps: periodSteps, phase, explained } = demand.period()
     const { downRatio, downSteps, mended } = supply.outages()
     const angle = 2 * Math.PI * phase
     const drift = (projection.stock[9] ?? 0) - stockBits
@@ -85,6 +93,25 @@ export class KalmanBasis implements Basis {
     put(bounded(demand.noiseSd / (1 + demand.meanBits), 8) / 4)
     put(bounded((supply.noiseScale - 1) / 2, 3))
     for (let i = 0; i < ECHO_STEPS.length; i++) put(this.#echo(i))
+    // Channels fetch key in lots: what they took too little of lately, they take soon.
+    this.#accumulate(bounded(demand.innovation / demand.noiseSd, 8))
+    const spread = Math.sqrt(periodSteps)
+    put(bounded(this.#between(0, periodSteps) / spread, 4))
+    put(bounded(this.#between(periodSteps, 2 * periodSteps) / spread, 4))
+    for (const [i, steps] of LEAKS.entries()) put(bounded((this.#leaks[i] ?? 0) / Math.sqrt(steps / 2), 4))
+  }
+
+  #accumulate(innovation: number): void {
+    this.#sum += innovation
+    this.#sums[this.#count % SUM_RING] = this.#sum
+    for (const [i, steps] of LEAKS.entries()) this.#leaks[i] = (this.#leaks[i] ?? 0) * (1 - 1 / steps) + innovation
+  }
+
+  /** Sum of the innovations from `to` steps ago, exclusive, to `from` steps ago. */
+  #between(from: number, to: number): number {
+    const at = (ago: number): number => this.#sums[(this.#count - ago) % SUM_RING] ?? 0
+    if (this.#count < to) return 0
+    return at(from) - at(to)
   }
 
   /** Error of the forecast that has come due, in its standard deviations. */
@@ -122,7 +149,6 @@ export class RawBasis implements Basis {
   }
 
   observe({ stockBits, generatedBits, consumedBits, links }: StockObservation): void {
-    if (![stockBits, generatedBits, consumedBits].every(Number.isFinite)) return
     this.#count++
     const pace = Math.max(1 / 600, 1 / this.#count)
     this.#stockBits = stockBits

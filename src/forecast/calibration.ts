@@ -45,12 +45,11 @@ export function calibrate(options: CalibrationOptions): Calibration {
   const features = Array.from({ length: KalmanBasis.inputs }, (): number[] => [])
   for (let index = 0; index < traces; index++) {
     const trace = traceOf(index)
-    const { capBits } = trace
     const basis = new KalmanBasis({ ...trace, stepMs })
     const models = [
-      [new LstmModel('', { basis, network: residual, capBits }), books.corrected],
+      [new LstmModel('', { basis, network: residual, levels: trace }), books.corrected],
       [new KalmanCore({ ...trace, stepMs }), books.plain],
-      [new LstmModel('', { basis: new RawBasis(trace), network: alone, capBits }), books.raw],
+      [new LstmModel('', { basis: new RawBasis(trace), network: alone, levels: trace }), books.raw],
     ] as const
     let settled = false
     const forecasters = models.map(
@@ -100,7 +99,7 @@ function noveltyLimits(
     rounded(LIMIT_MARGIN * values.reduce((most, value) => Math.max(most, value), 0))
   return {
     demandInnovation: limit(seen.demandInnovation),
-    outside: Math.max(0.005, limit(seen.outside)),
+    outside: Math.max(0.015, limit(seen.outside)),
     regret: Math.max(1.05, limit(seen.regret)),
   }
 }

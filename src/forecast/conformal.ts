@@ -1,7 +1,7 @@
 /** Scores kept in a window: the calibration's first, then those that were seen. */
 const WINDOW = 2_000
 /** How fast the level follows its errors (gamma of adaptive conformal inference). */
-const PACE = 0.01
+const PACE = 0.015
 
 /**
  * One-sided adaptive conformal inference (Gibbs and Candes, NeurIPS 2021) for one regime and horizon. Scores are

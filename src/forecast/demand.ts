@@ -12,11 +12,17 @@ const PRIOR_STEPS = 30
 /** A profile follows the traffic over about this many periods. */
 const PROFILE_MEMORY = 24
 /** Part of the variance that a profile must explain to be used, and below which it is dropped. */
-const PROFILE_ON = 0.04
-const PROFILE_OFF = 0.015
+const PROFILE_ON = 0.06
+const PROFILE_OFF = 0.02
+const EXPLAINED_PACE = 0.003
+
+/** Innovations beyond this many standard deviations are cut off there. */
+const WILD_SDS = 8
+/** Where no period is known, sums over one are sums over this. */
+const DEFAULT_PERIOD_STEPS = 40
 
 /** A local level filter: level' = level + w, seen with noise (Kalman; variances in units of the observation noise). */
-class LevelFilter {
+export class LevelFilter {
   level = 0
   /** Variance of the level over that of the observation noise. */
   p = 1
@@ -43,13 +49,19 @@ class LevelFilter {
 class Profile {
   readonly bins: Float64Array
   readonly #visits: Uint32Array
-  /** Part of the variance explained, out of sample. */
-  explained = 0
   active = false
+  /** Mean squares of what is left without and with the profile, out of sample. */
+  #without = 0
+  #with = 0
 
   constructor(steps: number) {
     this.bins = new Float64Array(steps)
     this.#visits = new Uint32Array(steps)
+  }
+
+  /** Part of the variance that the profile explains, out of sample. */
+  get explained(): number {
+    return this.#without > 0 ? Math.max(0, 1 - this.#with / this.#without) : 0
   }
 
   /** Phase with the largest demand. */
@@ -64,22 +76,23 @@ class Profile {
   }
 
   /** Takes what is left of the demand when level and other profiles are taken off. */
-  update(step: number, rest: number, restVariance: number): void {
+  update(step: number, rest: number): void {
     const bin = step % this.bins.length
     const before = this.bins[bin] ?? 0
     const visits = Math.min(PROFILE_MEMORY, (this.#visits[bin] ?? 0) + 1)
     this.#visits[bin] = visits
     if (visits > 2) {
-      const gain = rest * rest - (rest - before) ** 2
-      this.explained += 0.003 * (Math.max(-4, Math.min(4, gain / restVariance)) - this.explained)
+      this.#without += EXPLAINED_PACE * (rest * rest - this.#without)
+      this.#with += EXPLAINED_PACE * ((rest - before) ** 2 - this.#with)
     }
     // The first visits count for less: a single burst is no period yet.
     const change = (rest - before) / (visits + 1)
     const mean = change / this.bins.length
     for (let i = 0; i < this.bins.length; i++) this.bins[i] = (this.bins[i] ?? 0) - mean
     this.bins[bin] = before + change - mean
-    if (this.explained > PROFILE_ON) this.active = true
-    else if (this.explained < PROFILE_OFF) this.active = false
+    const { explained } = this
+    if (explained > PROFILE_ON && visits > 3) this.active = true
+    else if (explained < PROFILE_OFF) this.active = false
   }
 }
 
@@ -101,6 +114,8 @@ export class Demand {
   #seen = 0
   /** Mean square of the innovation, bits^2, and mean demand, bits a step, over about 60 s. */
   #square = PRIOR_NOISE_BITS ** 2
+  /** The same over about 10 s. */
+  #recentSquare = PRIOR_NOISE_BITS ** 2
   #mean = 0
   /** Innovation of the last step, bits. */
   innovation = 0
@@ -131,12 +146,12 @@ export class Demand {
     return (this.#bank[index] ?? this.#bank.at(-1))?.level ?? 0
   }
 
-  /** The strongest period in use: its phase since the peak (0..1) and the part of the variance that it explains. */
-  period(): { readonly phase: number; readonly explained: number } {
+  /** The strongest period in use: its steps, the phase since its peak (0..1), the part of the variance that it explains. */
+  period(): { readonly steps: number; readonly phase: number; readonly explained: number } {
     const best = this.#profiles.filter(({ active }) => active).sort((x, y) => y.explained - x.explained)[0]
-    if (best === undefined) return { phase: 0, explained: 0 }
-    const length = best.bins.length
-    return { phase: ((this.#step + length - best.peak) % length) / length, explained: Math.min(1, best.explained) }
+    if (best === undefined) return { steps: DEFAULT_PERIOD_STEPS, phase: 0, explained: 0 }
+    const steps = best.bins.length
+    return { steps, phase: ((this.#step + steps - best.peak) % steps) / steps, explained: best.explained }
   }
 
   /** What would be expected in the step numbered `step`. */
@@ -159,22 +174,27 @@ export class Demand {
       return
     }
     this.#seen++
-    const pace = Math.max(1 / 600, 1 / this.#seen)
+    // A level far from the mean is a change that has come to stay, or a wild time that has gone.
+    const steady = this.levelBits > this.#mean / 2 && this.levelBits < 2 * this.#mean
+    const pace = Math.max(steady ? 1 / 600 : 1 / 100, 1 / this.#seen)
     if (this.#seen === 1) for (const filter of this.#bank) filter.level = bits
-    this.#mean += pace * (bits - this.#mean)
     const square = this.innovation ** 2
-    this.#square = Math.max(
-      1,
-      this.#square + Math.max(1 / 400, 1 / (this.#seen + PRIOR_STEPS)) * (square - this.#square),
-    )
+    // What is beyond all measure counts as measure at most: a wild minute must not be believed for five.
+    const reach = WILD_SDS * Math.sqrt(this.#square)
+    const taken = Math.min(expected + reach, Math.max(expected - reach, bits))
+    this.#mean += pace * (taken - this.#mean)
+    this.#recentSquare += (1 / 100) * (square - this.#recentSquare)
+    // After a wild time the noise is small again long before its mean is: then it is followed faster.
+    const memory = this.#recentSquare < this.#square / 4 ? 50 : 400
+    this.#square = Math.max(1, this.#square + (square - this.#square) / Math.min(memory, this.#seen + PRIOR_STEPS))
     let periodic = 0
     for (const profile of this.#profiles) if (profile.active) periodic += profile.at(step)
     const level = this.levelBits
     for (const profile of this.#profiles) {
       const others = periodic - (profile.active ? profile.at(step) : 0)
-      profile.update(step, bits - level - others, Math.max(1, this.#square))
+      profile.update(step, taken - level - others)
     }
-    for (const filter of this.#bank) filter.update(bits - periodic, this.#square)
+    for (const filter of this.#bank) filter.update(taken - periodic, this.#square)
     this.#weigh()
   }
 

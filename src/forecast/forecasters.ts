@@ -59,13 +59,13 @@ function modelOf(name: ForecasterName, options: ForecasterOptions & { readonly s
       return new KalmanCore({ ...options, phases: false })
     case 'lstm': {
       const { alone } = needed(weights, name)
-      return new LstmModel(name, { basis: new RawBasis(options), network: alone, capBits })
+      return new LstmModel(name, { basis: new RawBasis(options), network: alone, levels: options })
     }
     case 'kalman+lstm': {
       const { residual, novelty } = needed(weights, name)
       const basis = new KalmanBasis(options)
       const judge = fallBack ? { novelty: new Novelty(novelty) } : {}
-      return new LstmModel(name, { basis, network: residual, capBits, ...judge })
+      return new LstmModel(name, { basis, network: residual, levels: options, ...judge })
     }
   }
 }

@@ -39,16 +39,14 @@ export class KalmanCore implements StockModel {
 
   observe(observation: StockObservation): void {
     const { tMs, stockBits, generatedBits, consumedBits } = observation
-    // A number that is none says nothing; the step counts all the same.
-    const stock = finite(stockBits, this.stockBits)
-    const made = finite(generatedBits, 0)
-    const drawn = finite(consumedBits, 0)
-    this.#step = Number.isFinite(tMs) && tMs >= 0 ? Math.round(tMs / this.#stepMs) : this.#step + 1
-    this.discardedBits = this.#seen ? Math.max(0, this.stockBits + made - drawn - stock) : 0
+    this.#step = Math.round(tMs / this.#stepMs)
+    const seen = this.#seen
     this.#seen = true
-    this.stockBits = Math.min(this.capBits, stock)
+    this.discardedBits = seen ? Math.max(0, this.stockBits + generatedBits - consumedBits - stockBits) : 0
+    this.stockBits = Math.min(this.capBits, stockBits)
     this.supply.observe(observation)
-    this.demand.observe(this.#step, drawn, stock < EMPTY_BITS)
+    // The first step of a lab is when all channels fill: it says nothing of the traffic to come.
+    if (seen) this.demand.observe(this.#step, consumedBits, stockBits < EMPTY_BITS)
   }
 
   project(steps: number, out: Projection): void {
@@ -60,7 +58,3 @@ export class KalmanCore implements StockModel {
 
 /** Below a key slot nothing can be drawn. */
 const EMPTY_BITS = 32
-
-function finite(value: number, otherwise: number): number {
-  return Number.isFinite(value) ? Math.max(0, value) : otherwise
-}

@@ -21,6 +21,8 @@ export type SupplyOptions = {
 const ROUNDING_VARIANCE = 1 / 6
 /** The prior of the break rate weighs as much as this time of one link under watch, s. */
 const PRIOR_WATCH_S = 500
+/** How fast the scale of the noise follows the innovations, a step. */
+const NOISE_PACE = 0.005
 /** A link that has been mended counts as just mended for this long, steps. */
 const MEND_STEPS = 20
 
@@ -40,10 +42,10 @@ export class LinkFilter {
   stateSteps = 0
   /** Length of the last break, steps. */
   lastBreakSteps = 0
-  /** Squared innovation over its predicted variance in the last step; 1 on average if the model holds. */
-  nis = 1
   /** Innovation of the last step, bits. */
   innovation = 0
+  /** Variance that was predicted for it, bits^2. */
+  innovationVariance = 1
 
   /** Moves one step on and takes in what was seen. `a` is e^(-dt/tau); q1, q2: variances of w1, w2 relative to m^2. */
   step(
@@ -94,7 +96,7 @@ export class LinkFilter {
     const gainG = this.pgg / variance
     const gainM = this.pgm / variance
     this.innovation = innovation
-    this.nis = (innovation * innovation) / variance
+    this.innovationVariance = variance
     this.g = Math.max(0, this.g + gainG * innovation)
     this.m = Math.max(0, this.m + gainM * innovation)
     this.pmm = Math.max(0, this.pmm - gainM * this.pgm)
@@ -133,7 +135,7 @@ export class LinkSupply {
     this.#breaks = breakRatePerS * PRIOR_WATCH_S
   }
 
-  /** Normalised innovation squared of the links that are up, averaged over them and about 20 s. */
+  /** Noise of the rates over that of the model, as the innovations of about 20 s have it. */
   get noiseScale(): number {
     return this.#noiseScale
   }
@@ -142,28 +144,30 @@ export class LinkSupply {
     const noise = { a: this.#a, q1: this.#q1 * this.#noiseScale, q2: this.#q2 * this.#noiseScale }
     this.innovation = 0
     let variance = 0
-    let nis = 0
-    let count = 0
     // Whoever does not know the links sees one that is always up.
     const seen = links.length > 0 ? links : [{ link: -1, up: true, generatedBits }]
     for (const { link, up, generatedBits: bits } of seen) {
       const filter = this.#filterOf(link)
-      const before = filter.up
+      const wasUp = filter.up
       const known = filter.seen
-      filter.step(up, Number.isFinite(bits) ? Math.max(0, bits) : 0, noise)
-      if (before && !up) this.#breaks++
+      filter.step(up, bits, noise)
+      if (wasUp && !up) this.#breaks++
       if (!up) continue
       this.#watchS += this.#stepS
-      if (!before || !known) continue
+      if (!wasUp || !known) continue
       this.innovation += filter.innovation
-      variance += filter.pgg + ROUNDING_VARIANCE
-      nis += Math.min(25, filter.nis)
-      count++
+      variance += filter.innovationVariance
     }
-    if (count === 0) return
+    // A link that is not told of any more makes no key.
+    if (seen.length < this.#filters.size) {
+      const told = new Set(seen.map(({ link }) => link))
+      for (const [link, filter] of this.#filters) if (!told.has(link)) filter.step(filter.up, 0, noise)
+    }
+    if (variance === 0) return
     this.innovationSd = Math.sqrt(variance)
-    this.#noiseScale += 0.005 * (clamp(nis / count, 0, 25) * this.#noiseScale - this.#noiseScale)
-    this.#noiseScale = clamp(this.#noiseScale, 0.2, 20)
+    // Of all links together: where the books know the sum alone, what each link made is a guess.
+    const nis = Math.min(25, this.innovation ** 2 / variance)
+    this.#noiseScale = clamp(this.#noiseScale * (1 + NOISE_PACE * (nis - 1)), 0.2, 20)
   }
 
   #filterOf(link: number): LinkFilter {
@@ -237,7 +241,7 @@ export class LinkSupply {
   /** With T the step of return: N = steps it gives key in, E[N] = sum P(T <= s), E[N^2] = sum (2 (h - s) + 1) P(T <= s). */
   #projectDown(filter: LinkFilter, steps: number, mean: Float64Array, sumVariance: Float64Array): void {
     const [shortest, longest] = this.#breakSteps
-    const out = filter.stateSteps + 1
+    const out = filter.stateSteps
     const from = Math.max(shortest, out)
     let first = 0
     let second = 0

@@ -2,35 +2,42 @@ import { type Basis, OUTPUTS } from './basis.ts'
 import type { StockObservation } from './contract.ts'
 import { carryState, forwardStep, type Network, type Tape, tapeOf } from './lstm.ts'
 import type { Novelty } from './novelty.ts'
-import { HORIZONS, type Projection, type StockModel } from './stock-model.ts'
+import { HORIZONS, type PoolLevels, type Projection, type StockModel } from './stock-model.ts'
+import { Trust } from './trust.ts'
 
-/** An LSTM on the residual of a basis. With a judge of novelty it steps aside while traffic is not like its training. */
+/**
+ * An LSTM on the residual of a basis. Its corrections count as far as they have come true lately; with a judge of novelty it
+ * steps aside while traffic is not like its training.
+ */
 export class LstmModel implements StockModel {
   readonly name: string
   readonly #basis: Basis
   readonly #network: Network
   readonly #novelty: Novelty | undefined
   readonly #tape: Tape
-  readonly #capBits: number
+  readonly #levels: PoolLevels
+  readonly #trust = new Trust()
+  /** Corrections of the present step, as far as they are trusted. */
+  readonly #outputs = new Float64Array(OUTPUTS)
 
   constructor(
     name: string,
     {
       basis,
       network,
-      capBits,
+      levels,
       novelty,
     }: {
       readonly basis: Basis
       readonly network: Network
-      readonly capBits: number
+      readonly levels: PoolLevels
       readonly novelty?: Novelty
     },
   ) {
     this.name = name
     this.#basis = basis
     this.#network = network
-    this.#capBits = capBits
+    this.#levels = levels
     this.#novelty = novelty
     this.#tape = tapeOf(network, 1)
   }
@@ -49,11 +56,19 @@ export class LstmModel implements StockModel {
     forwardStep(this.#network, this.#tape, 0, this.#basis.features, 0)
     carryState(this.#network, this.#tape, 1)
     this.#novelty?.observe(this.#basis, this.#tape.outputs, observation)
+    const regime = observation.stockBits < this.#levels.thBits ? 0 : 1
+    this.#trust.observe(observation.stockBits, {
+      regime,
+      outputs: this.#tape.outputs,
+      projection: this.#basis.projection,
+    })
+    for (let k = 0; k < OUTPUTS; k++)
+      this.#outputs[k] = this.#trust.ratio(regime, k % HORIZONS.length) * (this.#tape.outputs[k] ?? 0)
   }
 
   project(steps: number, out: Projection): void {
     this.#basis.project(steps, out)
-    if (this.variant === 0) correct(steps, this.#tape.outputs, this.#capBits, out)
+    if (this.variant === 0) correct(steps, this.#outputs, this.#levels.capBits, out)
   }
 }
 

@@ -91,7 +91,7 @@ export class Novelty {
 
   #settle(stockBits: number): void {
     const issued = this.#count - (HORIZONS[HORIZON] ?? 1)
-    if (issued < 0 || !Number.isFinite(stockBits)) return
+    if (issued < 0) return
     const slot = issued % RING
     const sd = this.#sds[slot] ?? 1
     // One wild step must not decide.

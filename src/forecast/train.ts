@@ -13,12 +13,12 @@ import type { ForecastWeights, TrainingConfig } from './weights.ts'
 
 export type TrainRequest = {
   readonly seed: number
-  /** Traces learnt from; a quarter as many, others, decide when to stop and calibrate. */
+  /** Traces learnt from. A quarter as many, others, decide when to stop, and half as many, others again, calibrate. */
   readonly runs: number
   readonly steps: number
   readonly stepMs: number
   /** Makes trace `index` of a purpose, the same one each time. */
-  readonly trace: (purpose: 'training' | 'validation', index: number) => Trace
+  readonly trace: (purpose: 'training' | 'validation' | 'calibration', index: number) => Trace
   /** Uniform random numbers in [0, 1) from a stream of this name. */
   readonly uniform: (name: string) => () => number
   /** What else the training depends on; goes into the file with its hash. */
@@ -71,8 +71,8 @@ export function* trainForecast(request: TrainRequest): Generator<TrainProgress, 
   const [residual, alone] = networks
   if (residual === undefined || alone === undefined) throw new RangeError('trainForecast: no network')
   yield { phase: 'calibration', doneRatio: 0 }
-  const trace = (index: number): Trace => traceOf('validation', index)
-  const calibration = calibrate({ residual, alone, trace, traces: held, steps, stepMs })
+  const trace = (index: number): Trace => traceOf('calibration', index)
+  const calibration = calibrate({ residual, alone, trace, traces: Math.ceil(runs / 2), steps, stepMs })
   yield { phase: 'calibration', doneRatio: 1 }
   const config = { ...request.config, ...options, runs, steps, stepMs, seed }
   return { seed, config, residual, alone, ...calibration }

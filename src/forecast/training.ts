@@ -20,7 +20,7 @@ export type TrainingOptions = {
   readonly window: number
 }
 
-export const TRAINING: TrainingOptions = { units: 32, epochs: 12, learningRate: 4e-3, batch: 8, window: 64 }
+export const TRAINING: TrainingOptions = { units: 32, epochs: 10, learningRate: 4e-3, batch: 8, window: 64 }
 
 /** Filters settle for this long before they are learnt from. */
 const SETTLE_STEPS = 100
