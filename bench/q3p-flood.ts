@@ -14,7 +14,7 @@ const COMMANDS_PER_S = 200
 /** Exit code 1 when the flooded p99 of an attack is not below twice the quiet one. */
 export async function bench(args: readonly string[]): Promise<number> {
   const [perS, rounds] = [Number(args[0] ?? 100_000), Number(args[1] ?? 5)]
-  const attacks = args.length > 2 ? (args.slice(2) as Attack[]) : (['noise', 'blind', 'sniffing'] as const)
+  const attacks = args.length > 2 ? (args.slice(2) as Attack[]) : (['noise', 'blind', 'sniffing', 'freshKey'] as const)
   const script = fileURLToPath(new URL('./q3p/flood-end.js', import.meta.url))
   const [centre, station] = [fork(script), fork(script)]
   for (const child of [centre, station]) child.setMaxListeners(0)

@@ -3,14 +3,25 @@ import { spawn } from 'node:child_process'
 import { createCipheriv } from 'node:crypto'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { cryptoReady, LINK_DEFAULTS } from '../../src/protocol/index.ts'
+import { cryptoReady, LINK_DEFAULTS, parseHeader } from '../../src/protocol/index.ts'
 import type { LabEvent, LabNode, NodeEffect, NodeInput, Wake } from '../../src/runtime/contract.ts'
 import { drive, labClock, UdpLink } from '../../src/runtime/index.ts'
 import { LinkPorts } from '../../src/runtime/link-ports.ts'
-import { type FromAttacker, type FromEnd, HOSTS, KEY_SLOTS, LINK, PORT, type ToEnd } from './flood-messages.ts'
+import {
+  type FromAttacker,
+  type FromEnd,
+  HOSTS,
+  KEY_SLOTS,
+  LINK,
+  PORT,
+  type ToAttacker,
+  type ToEnd,
+} from './flood-messages.ts'
 
 /** Time for the last confirmations after a round, ms. */
 const SETTLE_MS = 1500
+/** How often the attacker hears what is on the wire. */
+const SNIFF_PERIOD_MS = 10
 
 const nowMs = labClock(process.hrtime.bigint())
 const tell = (message: FromEnd): void => void process.send?.(message)
@@ -109,8 +120,10 @@ async function begin(end: 0 | 1): Promise<void> {
     nowMs,
     signal: stopped.signal,
     carryOut: (effect) => {
-      if (effect.kind === 'send') link.send(effect.bytes)
-      else if (effect.kind === 'event' && effect.event.name === 'counters') counters = effect.event
+      if (effect.kind === 'send') {
+        link.send(effect.bytes)
+        overhear(effect.bytes)
+      } else if (effect.kind === 'event' && effect.event.name === 'counters') counters = effect.event
     },
   })
   await link.open()
@@ -121,6 +134,18 @@ async function begin(end: 0 | 1): Promise<void> {
   for (const channel of [2 * LINK, 2 * LINK + 1]) {
     driven.feed({ kind: 'keyBlock', block: { channel, slot: 0, bytes: keyOf(channel) } })
   }
+}
+
+let wire: ToAttacker = { msgId: 0, slot: 0, aesSlot: undefined }
+
+/** What a reader of this end's datagrams learns. */
+function overhear(bytes: Uint8Array): void {
+  const header = parseHeader(bytes)
+  if ('drop' in header) return
+  const { msgId, suite, eKeyId, aKeyId } = header
+  const aesSlot = suite === 'aes' ? eKeyId : wire.aesSlot
+  const slot = Math.max(wire.slot, suite === 'aes' ? eKeyId + 4 : aKeyId + 4)
+  wire = { msgId: Math.max(wire.msgId, msgId), slot, aesSlot }
 }
 
 let nextId = 1
@@ -153,8 +178,11 @@ function report(sentAtMs: ReadonlyMap<number, number>): void {
 function flood({ attack, durationMs, perS }: ToEnd & { kind: 'flood' }): void {
   const script = fileURLToPath(new URL('./flood-attacker.js', import.meta.url))
   const child = spawn(process.execPath, [script, attack, String(durationMs), String(perS)], {
-    stdio: ['ignore', 'pipe', 'inherit', descriptorOf(HOSTS[0])],
+    stdio: ['pipe', 'pipe', 'inherit', descriptorOf(HOSTS[0])],
   })
+  child.stdin?.on('error', () => {})
+  const timer = setInterval(() => child.stdin?.write(`${JSON.stringify(wire)}\n`), SNIFF_PERIOD_MS)
+  child.once('exit', () => clearInterval(timer))
   child.stdout?.on('data', (line: Buffer) => {
     const { sent } = JSON.parse(line.toString()) as FromAttacker
     tell({ kind: 'flooded', sent })

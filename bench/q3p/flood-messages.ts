@@ -1,7 +1,7 @@
 /** What the processes of the flood benchmark tell each other. */
 
 /** What the attacker sends: see there. */
-export type Attack = 'noise' | 'blind' | 'sniffing'
+export type Attack = 'noise' | 'blind' | 'sniffing' | 'freshKey'
 
 export type ToEnd =
   | { readonly kind: 'begin'; readonly end: 0 | 1 }
@@ -17,6 +17,13 @@ export type FromEnd =
   | { readonly kind: 'round'; readonly times: readonly number[]; readonly lost: number }
   | { readonly kind: 'flooded'; readonly sent: number }
   | { readonly kind: 'stopped'; readonly counters: Readonly<Record<string, unknown>>; readonly received: number }
+
+/** What one who reads along knows of the attacked channel: the last Msg-Id, where its key ends, and the AES key in use. */
+export type ToAttacker = {
+  readonly msgId: number
+  readonly slot: number
+  readonly aesSlot: number | undefined
+}
 
 export type FromAttacker = { readonly sent: number }
 

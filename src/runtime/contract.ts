@@ -35,7 +35,7 @@ export type StreamBooks = {
   readonly usedSlots: number
   /** Of the used slots, those the sender skipped after a crash, an expiry or at its peer's word. Absent: none. */
   readonly discardedSlots?: number
-  /** Sender: end of the last slot that a message took; the used slots beyond are discarded. Absent: all used slots. */
+  /** Sender: end of the last slot that a message of this life took (0: none); beyond, nothing was sent. Absent: usedSlots. */
   readonly messageSlots?: number
   /** Where the stream of this life of the end began; what lies before is of earlier lives. Absent: 0. */
   readonly firstSlot?: number

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -66,12 +66,16 @@ export async function killStorm(options: KillStormOptions): Promise<KillStormRep
       const victim = VICTIMS[Math.floor(uniform() * VICTIMS.length)] ?? 'gwA'
       // One that is about to be started has no process yet.
       while (nodesOf(lab, victim).length === 0 && lab.child.exitCode === null) await sleep(20)
+      if (lab.child.exitCode !== null) break
       for (const pid of nodesOf(lab, victim)) kill(pid)
       killed.push({ victim, atMs: performance.now() - startMs })
       onKill?.(killed.length, victim)
       await sleep(gap)
     }
     const { stdout, stderr } = await lab.finished
+    if (killed.length < kills || !existsSync(lab.file('events.jsonl'))) {
+      throw new Error(`after ${killed.length} kills the run ended:\n${stdout.slice(-3000)}${stderr}`)
+    }
     return report(lab, killed, (performance.now() - beganMs) / 1000, stdout + stderr)
   } finally {
     lab.child.kill('SIGKILL')

@@ -281,6 +281,13 @@ t.test('books balance over several lives of an end, with what crashes discarded'
       .differences
   t.same(seen(150), [], 'a receiver may have been told what was discarded')
   t.same(seen(151), ['channel 0: sender used 4800 bits, receiver used 4832: 32 bits apart'])
+  const mute = side('cc', { side: 'sender', assignedSlots: 200, usedSlots: 150, messageSlots: 0, firstSlot: 150 })
+  t.same(
+    reconcileBooks([...lives.slice(0, 3), mute, side('gwA', { side: 'receiver', assignedSlots: 200, usedSlots: 12 })])
+      .differences,
+    [],
+    'of what a killed life has sent some may be lost',
+  )
   t.same(seen(139), ['channel 0: sender used 4480 bits, receiver used 4448: 32 bits apart'])
 })
 

@@ -1,5 +1,6 @@
 /** Receiving half of a channel: replay window, epoch, AES keys, and the key stream that the frames point into. */
 import { AES_SPAN_MESSAGES, firstMsgId, HANDSHAKE_SLOTS } from './channel-sender.ts'
+import { GcmCheck } from './gcm-check.ts'
 import { parseHandshake } from './handshake.ts'
 import { type Command, HEADER_BYTES, type Header, parseHeader, TAG_BYTES } from './header.ts'
 import { type KeyLogSink, keyLogRecord } from './key-log.ts'
@@ -7,7 +8,7 @@ import { KeyStream, SLOT_BYTES } from './key-stream.ts'
 import { type ChannelMark, ReceiverReservation } from './marks.ts'
 import { HALF_KEY_BYTES } from './poly1305.ts'
 import { ReplayWindow, rebuildCounter, WINDOW_MESSAGES } from './replay-window.ts'
-import { AES_KEY_BYTES, openAes, openAuth, openOtp } from './suites.ts'
+import { AES_KEY_BYTES, aesNonce, openAes, openAuth, openOtp } from './suites.ts'
 import type { DropReason, FrameSuite } from './types.ts'
 
 const AES_SLOTS = AES_KEY_BYTES / SLOT_BYTES
@@ -21,6 +22,8 @@ const AES_LATE_MS = 60_000
  * claims to is not worth the look for its key.
  */
 const MAX_AHEAD_MESSAGES = 65_536
+/** AES frames that are suspected after a forged one. */
+const FORGED_MEMORY = 64
 /** How often the key stream's mark is noted, in messages. */
 const MARK_MESSAGES = 512
 
@@ -45,7 +48,7 @@ export type ReceiverOptions = {
 
 /** At message `msgId` the stream was used up to `slot`. */
 type Mark = { readonly msgId: number; readonly slot: number }
-type AesKey = { readonly bytes: Uint8Array; readonly sinceMs: number }
+type AesKey = { readonly bytes: Uint8Array; readonly sinceMs: number; check?: GcmCheck }
 
 export class ChannelReceiver {
   readonly #options: ReceiverOptions
@@ -56,6 +59,8 @@ export class ChannelReceiver {
   #aesKeysKept: number
   #epoch: { readonly msgId: number; readonly r: Uint8Array } | undefined
   #marks: readonly Mark[] = []
+  /** AES frames that are still looked at with the suspicion that the last forged one left. */
+  #forgedLately = 0
   /** Undefined when nobody keeps a ledger. */
   #reservation: ReceiverReservation | undefined
   /** Highest Msg-Id of an authentic frame, accepted or waiting for the ledger; -1 before the first. */
@@ -180,7 +185,9 @@ export class ChannelReceiver {
     const known = this.#aesKeys.get(slot)?.bytes
     const key = known ?? this.#stream.read(slot, AES_SLOTS)
     if (typeof key === 'string') return missing(key)
-    const payload = openAes(datagram, { key, channel: this.#options.channel, msgId })
+    const { channel } = this.#options
+    const payload = this.#isForged(datagram, slot, key, msgId) ? undefined : openAes(datagram, { key, channel, msgId })
+    if (payload === undefined) this.#forgedLately = FORGED_MEMORY
     const drop = payload === undefined ? 'tag' : this.#uncovered(msgId)
     if (payload === undefined || drop !== undefined) {
       if (known === undefined) key.fill(0)
@@ -189,6 +196,18 @@ export class ChannelReceiver {
     }
     if (known === undefined) this.#keepAesKey(slot, { bytes: key, sinceMs: nowMs })
     return this.#accept(payload, header, msgId)
+  }
+
+  /** Among forgeries a look at the tag alone comes first, for it costs a third; in quiet times it would be for nothing. */
+  #isForged(datagram: Uint8Array, slot: number, key: Uint8Array, msgId: number): boolean {
+    if (this.#forgedLately === 0) return false
+    this.#forgedLately -= 1
+    const kept = this.#aesKeys.get(slot)
+    const check = kept?.check ?? new GcmCheck(key)
+    const isTrue = check.isTrue(datagram, HEADER_BYTES, aesNonce(this.#options.channel, msgId))
+    if (kept === undefined) check.wipe()
+    else kept.check = check
+    return !isTrue
   }
 
   /** Why a message with this counter is not accepted whatever it holds. */
@@ -228,7 +247,9 @@ export class ChannelReceiver {
   }
 
   #forgetAesKey(slot: number): void {
-    this.#aesKeys.get(slot)?.bytes.fill(0)
+    const key = this.#aesKeys.get(slot)
+    key?.bytes.fill(0)
+    key?.check?.wipe()
     this.#aesKeys.delete(slot)
   }
 

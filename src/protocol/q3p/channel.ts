@@ -163,14 +163,16 @@ export class Q3pChannel {
     // Slots skipped before they came are used and discarded when they come.
     const aheadSlots = Math.max(0, tx.usedSlots - tx.lengthSlots)
     const discardedSlots = tx.discardedSlots - aheadSlots
+    const usedSlots = tx.usedSlots - aheadSlots
     const firstSlot = (slot: number): { readonly firstSlot?: number } => (slot > 0 ? { firstSlot: slot } : {})
     return [
       {
         channel: this.txChannel,
         side: 'sender',
         assignedSlots: tx.lengthSlots,
-        usedSlots: tx.usedSlots - aheadSlots,
-        ...(discardedSlots > 0 && { discardedSlots, messageSlots: tx.takenSlots }),
+        usedSlots,
+        ...(discardedSlots > 0 && { discardedSlots }),
+        ...(tx.takenSlots < usedSlots && { messageSlots: tx.takenSlots }),
         ...firstSlot(tx.baseSlot),
       },
       {

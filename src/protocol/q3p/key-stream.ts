@@ -66,7 +66,7 @@ export class KeyStream {
     return this.#baseSlot
   }
 
-  /** End of the last run of slots that `take` gave; where the stream began when there was none. */
+  /** End of the last run of slots that `take` gave; 0 when there was none. */
   get takenSlots(): number {
     return this.#takenSlots
   }
@@ -199,7 +199,6 @@ export class KeyStream {
     this.#lengthSlots = slot
     this.#usedSlots = Math.max(slot, this.#floorSlot)
     this.#discardedSlots = this.#usedSlots - slot
-    this.#takenSlots = slot
     this.#isEmpty = false
   }
 

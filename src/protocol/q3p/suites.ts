@@ -48,7 +48,7 @@ export function openOtp(datagram: Uint8Array, pad: Uint8Array, mac: MacKey): Uin
 
 /** Puts the AES-128-GCM ciphertext and tag into the datagram; the header is associated data. */
 export function sealAes(datagram: Uint8Array, payload: Uint8Array, { key, channel, msgId }: AesKey): void {
-  const cipher = createCipheriv(AES, key, nonce(channel, msgId))
+  const cipher = createCipheriv(AES, key, aesNonce(channel, msgId))
   cipher.setAAD(datagram.subarray(0, HEADER_BYTES))
   datagram.set(cipher.update(payload), HEADER_BYTES)
   cipher.final()
@@ -58,7 +58,7 @@ export function sealAes(datagram: Uint8Array, payload: Uint8Array, { key, channe
 /** Payload of an AES-128-GCM frame. */
 export function openAes(datagram: Uint8Array, { key, channel, msgId }: AesKey): Uint8Array | undefined {
   const tagOffset = datagram.length - TAG_BYTES
-  const decipher = createDecipheriv(AES, key, nonce(channel, msgId), { authTagLength: TAG_BYTES })
+  const decipher = createDecipheriv(AES, key, aesNonce(channel, msgId), { authTagLength: TAG_BYTES })
   decipher.setAAD(datagram.subarray(0, HEADER_BYTES))
   decipher.setAuthTag(datagram.subarray(tagOffset))
   const payload = decipher.update(datagram.subarray(HEADER_BYTES, tagOffset))
@@ -77,8 +77,8 @@ export function openAes(datagram: Uint8Array, { key, channel, msgId }: AesKey): 
   return payload
 }
 
-/** Channel (2), zero (2), 64-bit Msg-Id (8). */
-function nonce(channel: number, msgId: number): Uint8Array {
+/** The nonce of a message: channel (2), zero (2), 64-bit Msg-Id (8). */
+export function aesNonce(channel: number, msgId: number): Uint8Array {
   const bytes = new Uint8Array(NONCE_BYTES)
   bytes[0] = channel >> 8
   bytes[1] = channel

@@ -12,6 +12,7 @@ import {
   type Sealed,
   WINDOW_MESSAGES,
 } from '../../../src/protocol/index.ts'
+import { GcmCheck } from '../../../src/protocol/q3p/gcm-check.ts'
 import { verifyTag, writeTag } from '../../../src/protocol/q3p/poly1305.ts'
 import { random } from './link-world.ts'
 
@@ -369,4 +370,30 @@ t.test('zeros are overwritten key, not key', async (t) => {
   t.equal(a.addKey({ channel: 6, slot: 20, bytes: new Uint8Array(4096) }), 'zeros')
   t.equal(a.books()[0].assignedSlots, 20)
   t.equal(a.addKey({ channel: 6, slot: 20, bytes: new Uint8Array(32).fill(1, 31) }), 'appended')
+})
+
+t.test('the look at an AES tag among forgeries agrees with node:crypto, frame by frame', async (t) => {
+  const rng = random(11)
+  const octets = (count: number): Uint8Array => Uint8Array.from({ length: count }, () => rng() * 256)
+  for (let payloadBytes = 0; payloadBytes <= 255; payloadBytes += 1) {
+    const [key, nonce, frame] = [octets(16), octets(12), octets(20 + payloadBytes + 16)]
+    const cipher = createCipheriv('aes-128-gcm', key, nonce)
+    cipher.setAAD(frame.subarray(0, 20))
+    frame.set(cipher.update(frame.slice(20, 20 + payloadBytes)), 20)
+    cipher.final()
+    frame.set(cipher.getAuthTag(), 20 + payloadBytes)
+    const check = new GcmCheck(key)
+    if (!check.isTrue(frame, 20, nonce)) t.fail(`${payloadBytes} octets: a true tag was taken for forged`)
+    const at = Math.floor(rng() * frame.length)
+    const forged = frame.with(at, (frame[at] ?? 0) ^ (1 << Math.floor(rng() * 8)))
+    if (check.isTrue(forged, 20, nonce)) t.fail(`${payloadBytes} octets: a forged tag was taken for true`)
+  }
+  const { a, b } = pair()
+  const opened = Array.from({ length: 300 }, (_, index) => {
+    const datagram = sealed(a.seal('data', new Uint8Array(40).fill(index), 'aes', 0))
+    const forged = datagram.with(30, (datagram[30] ?? 0) ^ 1)
+    const drops = [forged, forged].map((bytes) => b.open(bytes))
+    return drops.every((drop) => 'drop' in drop && drop.drop === 'tag') && 'payload' in b.open(datagram)
+  })
+  t.notOk(opened.includes(false), 'true messages come through between forged ones')
 })
