@@ -26,6 +26,7 @@ type Role =
 
 async function play(role: Role): Promise<void> {
   process.once('disconnect', () => process.exit())
+  process.on('message', () => process.send?.(cpuMs()))
   if (role.kind === 'gw') {
     const client = new KeyClient({ ...clientOptions(role.tls, 'gw', role.port), links: LINKS })
     client.onBlock((block) => block.bytes.fill(0))
@@ -58,7 +59,7 @@ async function start(role: Role): Promise<{ readonly child: ChildProcess; readon
 }
 
 /** `args`: seconds of each gRPC run, default 10, and how many runs, default 3. */
-export async function run(args: string[]): Promise<void> {
+export async function bench(args: string[]): Promise<void> {
   const [runS = 10, runs = 3] = args.map(Number).filter((value) => value > 0)
   const [cpu] = cpus()
   const memory = `${(totalmem() / 2 ** 30).toFixed(0)} GiB`
@@ -76,9 +77,16 @@ export async function run(args: string[]): Promise<void> {
     console.log(`GetKey through the local buffer:  ${text(buffered, 'us')}   (limit p99 ${BUFFER_P99_US} us)`)
     const p99s: number[] = []
     for (let index = 0; index < runs; index++) {
+      const [serverMs, peerMs, clientMs] = [...(await Promise.all(children.map(cpuMsOf))), cpuMs()]
       const tookMs = await overGrpc(lab, port, runS)
+      const [serverEndMs, peerEndMs] = await Promise.all(children.map(cpuMsOf))
       p99s.push(quantile(tookMs, 0.99))
       console.log(`GetKey over gRPC at ${RATE_PER_S}/s:       ${text(tookMs, 'ms')}   (limit p99 ${GRPC_P99_MS} ms)`)
+      const each = (endMs = 0, startMs = 0): string => `${((1000 * (endMs - startMs)) / tookMs.length).toFixed(0)} us`
+      const server = `key server ${each(serverEndMs, serverMs)}`
+      console.log(
+        `  CPU time a request: ${server}, asker ${each(cpuMs(), clientMs)}, other end ${each(peerEndMs, peerMs)}`,
+      )
     }
     const median = quantile(p99s, 0.5)
     console.log(`median of ${runs} runs: p99 ${median.toFixed(2)} ms over gRPC`)
@@ -86,6 +94,19 @@ export async function run(args: string[]): Promise<void> {
     for (const child of children) child.kill()
     rmSync(dir, { recursive: true })
   }
+}
+
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+/** CPU time of a process of the bench so far. */
+function cpuMsOf(child: ChildProcess): Promise<number> {
+  return new Promise((resolve) => {
+    child.once('message', (told) => resolve(Number(told)))
+    child.send('cpu')
+  })
 }
 
 /** From `fetch` until the block is with the node, us; the server refills the buffer meanwhile. */

@@ -32,8 +32,11 @@ export async function bench(args: readonly string[]): Promise<number> {
       const end = next(centre, 'flooded')
       tellEnd(centre, { kind: 'flood', attack, durationMs: ROUND_MS + 2500, perS })
       await sleep(700)
+      const before = await usageOf(station)
       const figures = await roundOf(centre, ROUND_MS)
-      flooded.push({ ...figures, sentPerS: (await end).sent / ((ROUND_MS + 2500) / 1000) })
+      const after = await usageOf(station)
+      const usPerDatagram = (after.cpuUs - before.cpuUs) / (after.received - before.received)
+      flooded.push({ ...figures, usPerDatagram, sentPerS: (await end).sent / ((ROUND_MS + 2500) / 1000) })
     }
     const [quietMs = Number.NaN, floodedMs = Number.NaN] = [quiet, flooded].map((all) => median(all, 'p99Ms'))
     const ratio = floodedMs / quietMs
@@ -46,6 +49,10 @@ export async function bench(args: readonly string[]): Promise<number> {
       const row = (fact: keyof Figures, digits = 2): string => all.map((one) => one[fact].toFixed(digits)).join(' ')
       console.log(`  ${name.padEnd(8)} p50 ms ${row('p50Ms')} | p99 ms ${row('p99Ms')} | lost ${row('lost', 0)}`)
     }
+    // Tells what the machine's load cannot: below 100 % the station keeps up.
+    const usPerDatagram = median(flooded, 'usPerDatagram')
+    const share = ((usPerDatagram * perS) / 1e4).toFixed(0)
+    console.log(`  station: ${usPerDatagram.toFixed(2)} us of CPU a datagram, ${share} % of a core at ${perS} a second`)
     console.log(
       `  p99, medians: quiet ${quietMs.toFixed(2)} ms, flooded ${floodedMs.toFixed(2)} ms: ${ratio.toFixed(2)} times`,
     )
@@ -57,14 +64,26 @@ export async function bench(args: readonly string[]): Promise<number> {
   return isMissed ? 1 : 0
 }
 
-type Figures = { readonly p50Ms: number; readonly p99Ms: number; readonly lost: number; readonly sentPerS: number }
+type Figures = {
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly lost: number
+  readonly sentPerS: number
+  readonly usPerDatagram: number
+}
+
+async function usageOf(end: ChildProcess): Promise<Extract<FromEnd, { kind: 'usage' }>> {
+  const usage = next(end, 'usage')
+  tellEnd(end, { kind: 'usage' })
+  return usage
+}
 
 async function roundOf(centre: ChildProcess, durationMs: number): Promise<Figures> {
   const done = next(centre, 'round')
   tellEnd(centre, { kind: 'round', durationMs, perS: COMMANDS_PER_S })
   const { times, lost } = await done
   const samples = Float64Array.from(times)
-  return { p50Ms: quantile(samples, 0.5), p99Ms: quantile(samples, 0.99), lost, sentPerS: 0 }
+  return { p50Ms: quantile(samples, 0.5), p99Ms: quantile(samples, 0.99), lost, sentPerS: 0, usPerDatagram: 0 }
 }
 
 function tellEnd(child: ChildProcess, message: ToEnd): void {

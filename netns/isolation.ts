@@ -94,6 +94,12 @@ ip link set dev lo up || exit 126
 exec setpriv --pdeathsig KILL "$@"
 `
 
+/** What the inner process is given beside what every one gets: environment, and sockets, by file descriptor, as 3 and on. */
+export type Inherited = {
+  readonly env?: Readonly<Record<string, string>>
+  readonly sockets?: readonly number[]
+}
+
 const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const
 
 /**
@@ -101,12 +107,12 @@ const FORWARDED = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const
  * exit code (128 + signal number if a signal ended it). The inner process has a session of its own: a Ctrl-C in the
  * terminal reaches only us and is forwarded, so it arrives once. If we are killed, it is killed too.
  */
-export async function reexecInUserns(args: readonly string[]): Promise<number> {
+export async function reexecInUserns(args: readonly string[], inherited: Inherited = {}): Promise<number> {
   const stateDir = ensureStateDir()
   const command = [process.execPath, ...process.execArgv, ...args]
   const child = spawn('unshare', [...USERNS.slice(1), 'sh', '-c', ENTER, 'sh', stateDir, ...command], {
-    env: { ...process.env, PATH: toolEnv()['PATH'], [INSIDE_USERNS]: '1', Q104_STATE_DIR: stateDir },
-    stdio: 'inherit',
+    env: { ...process.env, PATH: toolEnv()['PATH'], [INSIDE_USERNS]: '1', Q104_STATE_DIR: stateDir, ...inherited.env },
+    stdio: ['inherit', 'inherit', 'inherit', ...(inherited.sockets ?? [])],
     detached: true,
   })
   const forward = (signal: NodeJS.Signals): void => void child.kill(signal)

@@ -193,7 +193,10 @@ process.on('message', (message: ToEnd) => {
   if (message.kind === 'begin') void begin(message.end)
   else if (message.kind === 'round') round(message.durationMs, message.perS)
   else if (message.kind === 'flood') flood(message)
-  else {
+  else if (message.kind === 'usage') {
+    const { user, system } = process.cpuUsage()
+    tell({ kind: 'usage', cpuUs: user + system, received: udp?.counters.received ?? 0 })
+  } else {
     drain()
     setTimeout(() => {
       tell({ kind: 'stopped', counters: counters ?? {}, received: udp?.counters.received ?? 0 })

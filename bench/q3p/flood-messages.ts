@@ -9,6 +9,7 @@ export type ToEnd =
   | { readonly kind: 'round'; readonly durationMs: number; readonly perS: number }
   /** Commanding end: somebody who has stolen its socket floods the peer. */
   | { readonly kind: 'flood'; readonly attack: Attack; readonly durationMs: number; readonly perS: number }
+  | { readonly kind: 'usage' }
   | { readonly kind: 'stop' }
 
 export type FromEnd =
@@ -16,6 +17,8 @@ export type FromEnd =
   /** Times from a command to its confirmation, ms; `lost`: commands that never were confirmed. */
   | { readonly kind: 'round'; readonly times: readonly number[]; readonly lost: number }
   | { readonly kind: 'flooded'; readonly sent: number }
+  /** CPU time this end has taken and datagrams it has received since it began. */
+  | { readonly kind: 'usage'; readonly cpuUs: number; readonly received: number }
   | { readonly kind: 'stopped'; readonly counters: Readonly<Record<string, unknown>>; readonly received: number }
 
 /** What one who reads along knows of the attacked channel: the last Msg-Id, where its key ends, and the AES key in use. */

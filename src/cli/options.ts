@@ -35,6 +35,13 @@ export function parseCount(text: string, option: string): number {
   return Number(text)
 }
 
+/** A port to listen on; 0 for any that is free. */
+export function parsePort(text: string, option: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN
+  if (port <= 65_535) return port
+  throw new CliError(`${option}: found '${text}', expected a port from 0 to 65535`)
+}
+
 /** One of a closed list. */
 export function parseChoice<T extends string>(text: string, choices: readonly T[], option: string): T {
   const found = choices.find((choice) => choice === text)

@@ -1,3 +1,4 @@
+import type { Server } from 'node:net'
 import { join } from 'node:path'
 import {
   detectIsolation,
@@ -10,12 +11,21 @@ import {
 } from '../../netns/index.ts'
 import { planOf } from '../experiment/index.ts'
 import { AlertSetupError, InfluxAddressError, influxTarget, receiversOf } from '../observe/index.ts'
+import { listenForPage, PAGE_PORT, type PagePlace } from './api/run-page.ts'
 import { CliError } from './errors.ts'
 import type { Watchers } from './lab/observer.ts'
 import { runLab } from './lab/run-lab.ts'
 import { Terminal } from './lab/terminal.ts'
 import type { Command } from './main.ts'
-import { onePositional, parseChoice, parseCount, parseDurationS, parseListen, parseOptions } from './options.ts'
+import {
+  onePositional,
+  parseChoice,
+  parseCount,
+  parseDurationS,
+  parseListen,
+  parseOptions,
+  parsePort,
+} from './options.ts'
 import { loadScenario } from './scenario-file.ts'
 
 const OPTIONS = {
@@ -26,10 +36,15 @@ const OPTIONS = {
   out: { type: 'string' },
   keylog: { type: 'boolean', default: false },
   restart: { type: 'boolean', default: false },
+  'no-page': { type: 'boolean', default: false },
+  port: { type: 'string' },
   metrics: { type: 'string', default: '127.0.0.1:0' },
   influx: { type: 'string' },
   json: { type: 'boolean', default: false },
 } as const
+
+/** Number of a listening socket that this process was given. */
+const PAGE_SOCKET = 'Q104_PAGE_SOCKET'
 
 /** What the lab's network refuses because of what was asked for. */
 const BAD_INPUT = [IsolationError, LabBusyError, PlanError, StateDirError]
@@ -50,6 +65,8 @@ reports, and takes everything down again.
   --keylog           write keys.log, every key of the run in the clear, for Wireshark and q104 decode
   --restart          start nodes and key server again when they die, instead of ending the run
   --out DIR          where the run's files go (default: runs/NAME-SEED)
+  --port N           port of the web page on 127.0.0.1 (default 8104, or any free one if that is taken)
+  --no-page          serve no web page
   --metrics ADDRESS  HOST:PORT, where Prometheus reads the metrics of all processes (default: a free port of 127.0.0.1;
                      off: nowhere); the run's folder gets a prometheus.yml for it
   --influx URL       also write them to InfluxDB: http://HOST:8086/?db=NAME or http://HOST:8086/?org=ORG&bucket=BUCKET;
@@ -76,9 +93,13 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
     const lab = values.lab ?? labNameOf(scenario.name)
     const watchers = watchersOf(values.metrics, values.influx)
     const plan = planOf(scenario, { epoch: Date.now() })
+    const page = values['no-page'] ? undefined : placeOf(values.port)
     try {
       const detected = await detectIsolation(asked)
-      if (detected.isolation === 'userns' && !insideUserns()) return await reexecInUserns(process.argv.slice(1))
+      if (detected.isolation === 'userns' && !insideUserns()) return await runInUserns(page)
+      if (plan.keyserver.etsi014 !== undefined && detected.isolation === 'userns') {
+        throw new CliError('keys.source: etsi014 cannot leave a user namespace, expected --isolation netns or loopback')
+      }
       const terminal = new Terminal(values.json ? process.stderr : process.stdout, values.json)
       const out = values.out ?? join('runs', `${scenario.name}-${scenario.seed}`)
       return await runLab({
@@ -90,6 +111,7 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
         terminal,
         json: values.json,
         restart: values.restart,
+        page,
         watchers,
       })
     } catch (error) {
@@ -98,6 +120,32 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
       throw error
     }
   },
+}
+
+/** Runs this command again inside a user namespace, whose network is its own: the page's socket is made out here. */
+async function runInUserns(page: PagePlace | undefined): Promise<number> {
+  const args = process.argv.slice(1)
+  if (page?.kind !== 'port') return reexecInUserns(args)
+  const socket = await listenForPage(page)
+  try {
+    return await reexecInUserns(args, { env: { [PAGE_SOCKET]: '3' }, sockets: [descriptorOf(socket)] })
+  } finally {
+    socket.close()
+  }
+}
+
+/** The file descriptor of a socket: Node has it on its handle, and no other way to it. */
+function descriptorOf(socket: Server): number {
+  const { _handle: handle } = socket as unknown as { readonly _handle: { readonly fd: number } }
+  return handle.fd
+}
+
+/** Where the page is served; in a user namespace, on the socket that was made outside. */
+function placeOf(port: string | undefined): PagePlace {
+  const fd = process.env[PAGE_SOCKET]
+  if (insideUserns() && fd !== undefined) return { kind: 'socket', fd: Number(fd) }
+  if (port === undefined) return { kind: 'port', port: PAGE_PORT, asked: false }
+  return { kind: 'port', port: parsePort(port, '--port'), asked: true }
 }
 
 /** @throws CliError naming the option or variable, what was found and what was expected */

@@ -1,7 +1,5 @@
 /** The paper's scenarios S-1 to S-3 as variants of one scenario file. */
-import type { KeyPoolOptions } from '../keypool/pure.ts'
-import { type PlanOptions, planOf } from './plan.ts'
-import type { LabPlan, PlanLink } from './plan-types.ts'
+import { chainsOf } from './plan-chains.ts'
 import { oriented, Ways } from './routes.ts'
 import type { Scenario } from './scenario-schema.ts'
 import { linksOf, nodesOf, pairOf } from './topology.ts'
@@ -20,6 +18,8 @@ export type Variant = {
   readonly isSinglePath: boolean
   /** `static`: every chain in its required suite, reports in one-time pads, whatever the stock does. */
   readonly policy: Scenario['scheduler']['policy']
+  /** `otp`: no chain may fall back to AES. Default: the chains say what they may. */
+  readonly suites?: 'otp'
   /** Suite of reports that no scheduler decides on. */
   readonly reportSuite: 'otp' | 'aes'
 }
@@ -36,61 +36,48 @@ export function variantOf(id: CaseId, scenario: Scenario): Variant {
   }
 }
 
-/** The scenario as a variant of it runs. The pool's division is the plan's (`planOfVariant`). */
+/** The scenario as a variant of it runs. */
 export function scenarioOfVariant(scenario: Scenario, variant: Variant): Scenario {
-  const { policy, reportSuite, isSinglePath } = variant
+  const { policy, reportSuite, isSinglePath, pooling, suites } = variant
   const isStatic = policy === 'static'
   const telemetry = {
     ...scenario.tasks.telemetry,
     sendSuite: reportSuite,
-    planned: scenario.tasks.telemetry.planned && !isStatic,
+    planned: scenario.tasks.telemetry.planned && !isStatic && suites !== 'otp',
   }
+  const topology = { ...scenario.topology, links: linksOnFirstPaths(scenario) }
+  const narrowed = isSinglePath ? { ...scenario, topology } : scenario
   return {
-    ...scenario,
-    topology: isSinglePath ? { ...scenario.topology, links: linksOnFirstPaths(scenario) } : scenario.topology,
+    ...narrowed,
+    ...(suites === 'otp' && { chains: otpChains(narrowed) }),
+    keys: pooling === 'shared' ? { ...scenario.keys, pool: 'shared' } : dividedKeys(narrowed, pooling),
     tasks: { ...scenario.tasks, telemetry },
     scheduler: { ...scenario.scheduler, policy },
   }
 }
 
-/** The plan of a scenario that `scenarioOfVariant` gave. */
-export function planOfVariant(
-  scenario: Scenario,
-  { pooling }: Pick<Variant, 'pooling'>,
-  options?: PlanOptions,
-): LabPlan {
-  const plan = planOf(scenario, options)
-  if (pooling === 'shared') return plan
-  const { pool } = plan.keyserver
-  return { ...plan, keyserver: { ...plan.keyserver, pool: { ...pool, ...dividedPool(scenario, plan, pooling) } } }
+/** The command chains written out, so that none may fall back to AES. */
+function otpChains(scenario: Scenario): Scenario['chains'] {
+  return chainsOf(scenario, waysOf(scenario)).flatMap(({ chain: { id, priority, paths }, taskType }) => {
+    const [path, ...alternatives] = paths.map((walk) => [...walk])
+    if (taskType === 'report' || path === undefined) return []
+    const suites = { requiredSuite: 'otp' as const, allowedSuites: ['otp' as const] }
+    return [{ id, taskType, priority, ...suites, path, alternatives }]
+  })
 }
 
-/** A stock for each station or gateway: fed by the links on its stations' first paths, drawn on by all of its links. */
-function dividedPool(
-  scenario: Scenario,
-  plan: LabPlan,
-  pooling: 'station' | 'gateway',
-): Pick<KeyPoolOptions, 'poolKind' | 'quotas'> {
+/** A stock for each station or gateway, fed and drawn on by its links; nothing of it is kept for anybody. */
+function dividedKeys(scenario: Scenario, pooling: 'station' | 'gateway'): Scenario['keys'] {
   const rtus = new Set(scenario.topology.nodes.rtus.map(({ id }) => id))
-  const firstPaths = pairsOnFirstPaths(scenario)
-  const groups = new Map<string, { links: PlanLink[]; feeds: number[] }>()
-  for (const link of plan.links) {
+  const groups = new Map<string, string[]>()
+  for (const link of oriented(linksOf(scenario), scenario.topology.nodes.master.id)) {
     const [up, down] = link.ends
-    if (link.keys !== 'pool') continue
+    if ((link.spec ?? scenario.topology.stationLink).keys !== 'pool') continue
     const id = pooling === 'station' && rtus.has(down) ? down : up
-    const group = groups.get(id) ?? { links: [], feeds: [] }
-    groups.set(id, group)
-    group.links.push(link)
-    if (firstPaths.has(pairOf(up, down))) group.feeds.push(link.link)
+    groups.set(id, [...(groups.get(id) ?? []), link.id])
   }
-  return {
-    poolKind: 'quota',
-    quotas: [...groups].map(([id, { links, feeds }]) => ({
-      id,
-      channels: links.flatMap(({ link }) => [2 * link, 2 * link + 1]),
-      fromLinks: feeds,
-    })),
-  }
+  const quotas = [...groups].map(([id, links]) => ({ id, links, from: links, weight: 1 }))
+  return { ...scenario.keys, pool: 'quota', quotas }
 }
 
 function linksOnFirstPaths(scenario: Scenario): Scenario['topology']['links'] {
@@ -100,8 +87,7 @@ function linksOnFirstPaths(scenario: Scenario): Scenario['topology']['links'] {
 
 function pairsOnFirstPaths(scenario: Scenario): ReadonlySet<string> {
   const { master, ieds } = scenario.topology.nodes
-  const kinds = new Map(nodesOf(scenario).map(({ id, kind }) => [id, kind]))
-  const ways = new Ways(oriented(linksOf(scenario), master.id), kinds)
+  const ways = waysOf(scenario)
   const pairs = new Set<string>()
   for (const { id, rtu } of ieds) {
     const [path = []] = ways.paths(master.id, rtu, id)
@@ -111,4 +97,9 @@ function pairsOnFirstPaths(scenario: Scenario): ReadonlySet<string> {
     }
   }
   return pairs
+}
+
+function waysOf(scenario: Scenario): Ways {
+  const kinds = new Map(nodesOf(scenario).map(({ id, kind }) => [id, kind]))
+  return new Ways(oriented(linksOf(scenario), scenario.topology.nodes.master.id), kinds)
 }

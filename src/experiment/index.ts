@@ -1,7 +1,9 @@
 /** Scenarios, the plan made from one, and what is made of the records of a run. */
 
 export { type PoolTotals, type Reconciliation, reconcileBooks } from './books.ts'
-export { CASES, type CaseId, type Pooling, planOfVariant, scenarioOfVariant, type Variant, variantOf } from './cases.ts'
+export { CASES, type CaseId, type Pooling, scenarioOfVariant, type Variant, variantOf } from './cases.ts'
+export { type ChainProblem, type CheckedChains, chainEntriesOf, chainSetOf, withChains } from './chain-set.ts'
+export { type ChainsSource, chainsFileOf, plainChains, yamlChains } from './chains-source.ts'
 export {
   labObservations,
   StockTrace,
@@ -12,11 +14,30 @@ export {
 } from './forecast-traces.ts'
 export { BAND_HZ, type ClassMetrics, type KeyMetrics, type Metrics, type MetricsContext, metricsOf } from './metrics.ts'
 export { initialBits, isPoolChannel, type PlanOptions, planOf } from './plan.ts'
-export { IOA_BASE, type LabPlan, type PlanKeyServer, type PlanLink, type PlanNode } from './plan-types.ts'
+export {
+  IOA_BASE,
+  type LabPlan,
+  type PlanEtsi014,
+  type PlanKeyServer,
+  type PlanLink,
+  type PlanNode,
+  type PlanSae,
+} from './plan-types.ts'
 export type { LabRecord } from './records.ts'
-export { type ReportHead, reportHtml, reportText } from './report.ts'
+export { type ReportHead, reportHtml, reportTables, reportText } from './report.ts'
 export { parseScenario } from './scenario.ts'
-export { type Scenario, scenarioJsonSchema } from './scenario-schema.ts'
+export { policyNames, scenarioJsonSchema } from './scenario-json.ts'
+export { ChainEntry, type Scenario, type ScenarioChain } from './scenario-schema.ts'
 export { ScenarioError } from './scenario-source.ts'
+export { ablation } from './study/ablation.ts'
+export { fidelityOf, fidelityText, type Pair } from './study/fidelity.ts'
+export { trrFigure, type VegaLiteSpec } from './study/figures.ts'
+export { plainRuns } from './study/plain-runs.ts'
+export { type Job, type RunMetrics, type RunResult, runOf } from './study/run-of.ts'
+export { sensitivity } from './study/sensitivity.ts'
+export { type Estimate, estimate } from './study/statistics.ts'
+export { jobsOf, MEASURES, type PaperFigures, type Row, type RowSummary, type Study, summaryOf } from './study/study.ts'
+export { studyCsv, studyHtml, studyText } from './study/study-report.ts'
+export { table1 } from './study/table1.ts'
 export { type HopTime, type Outcome, type TaskRecord, tasksOf } from './tasks.ts'
-export { LabWorld, worldOf } from './world.ts'
+export { LabWorld, type LabWorldOptions, worldOf } from './world.ts'

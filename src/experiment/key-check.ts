@@ -78,6 +78,40 @@ export function checkRelays(subject: Subject): readonly Problem[] {
   return [...strangers, ...stranded]
 }
 
+/** Key that comes from managers: each link with QKD has its own, and nothing else happens to it. */
+export function checkEtsi014(subject: Subject): readonly Problem[] {
+  const { links, scenario } = subject
+  const { source, etsi014 } = scenario.keys
+  const path = ['keys', 'etsi014']
+  if (source !== 'etsi014') {
+    if (etsi014 === undefined) return []
+    return [{ path, message: 'key managers without use', found: `source: ${source}`, expected: 'source: etsi014' }]
+  }
+  const qkd = links.filter((link) => keysOfLink(subject, link) === 'pool').map(({ id }) => id)
+  const managed = (etsi014?.links ?? []).map(({ link }) => link)
+  const odd = managed.flatMap((id, index): Problem[] => {
+    if (qkd.includes(id) && managed.indexOf(id) === index) return []
+    const message = managed.indexOf(id) < index ? 'second key manager' : 'link without QKD'
+    const expected = 'the id of a link with keys: pool, once'
+    return [{ path: [...path, 'links', index, 'link'], message, found: quote(id), expected }]
+  })
+  const left = qkd.filter((id) => !managed.includes(id))
+  const missing = left.map((id) => {
+    const expected = `links with an entry for ${quote(id)}`
+    return {
+      path: etsi014 === undefined ? ['keys', 'source'] : path,
+      message: 'no key manager',
+      found: 'none',
+      expected,
+    }
+  })
+  const faults = scenario.faults.map((_, index) => {
+    const expected = 'keys.source: model, which alone has faults'
+    return { path: ['faults', index], message: 'fault of a link that is not modelled', found: 'etsi014', expected }
+  })
+  return [...odd, ...missing, ...faults]
+}
+
 /** The reserves must leave something to all. */
 export function checkReserve({ scenario: { keys } }: Subject): readonly Problem[] {
   const { authenticationBits = 0, topChainBits = 0 } = keys.reserve

@@ -42,6 +42,8 @@ export type ClassMetrics = {
 export type KeyMetrics = PoolTotals & {
   /** Change of the stock (pool and reserved) over the run, bits. */
   readonly stockChangeBits: number
+  /** Generated after the warm-up, without what was there at the start, bits. */
+  readonly windowGeneratedBits: number
   /** Discarded after the warm-up because the stock was full, bits. */
   readonly overflowBits: number
   readonly minPoolBits: number
@@ -208,6 +210,7 @@ function keysOf(
     metrics: {
       ...last,
       stockChangeBits: last.poolBits + last.reservedBits - stockBefore,
+      windowGeneratedBits: generatedBits,
       overflowBits: last.discardedBits - (before?.discardedBits ?? 0),
       minPoolBits: stock.reduce((least, bits) => Math.min(least, bits), Number.POSITIVE_INFINITY),
       maxPoolBits: stock.reduce((most, bits) => Math.max(most, bits), 0),

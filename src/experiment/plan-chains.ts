@@ -67,8 +67,7 @@ function reportChains(scenario: Scenario, ways: Ways): readonly PlannedChain[] {
 function commandChains(scenario: Scenario, ways: Ways): readonly PlannedChain[] {
   const cas = casOf(scenario)
   const { master, ieds } = scenario.topology.nodes
-  const entries = scenario.chains === 'auto' ? automatic(scenario, ways) : scenario.chains
-  return entries.flatMap((entry) => {
+  return entriesOf(scenario, ways).flatMap((entry) => {
     const ied = ieds.find(({ id }) => id === entry.path.at(-1))
     if (ied === undefined) return []
     const { taskType } = entry
@@ -80,14 +79,22 @@ function commandChains(scenario: Scenario, ways: Ways): readonly PlannedChain[] 
       requiredSuite: entry.requiredSuite ?? terms.requiredSuite,
       allowedSuites: [...new Set([entry.requiredSuite ?? terms.requiredSuite, ...entry.allowedSuites])],
       paths: [entry.path, ...entry.alternatives],
-      deadlineMs: terms.deadlineS * 1000,
-      ratePerS: MESSAGES_A_COMMAND * terms.ratePerS,
+      deadlineMs: entry.deadlineMs ?? terms.deadlineS * 1000,
+      ratePerS: entry.ratePerS ?? MESSAGES_A_COMMAND * terms.ratePerS,
       apduBytes: APDU_BYTES[taskType],
+      ...(entry.lossWeight !== undefined && { lossWeight: entry.lossWeight }),
+      ...(entry.degradeWeight !== undefined && { degradeWeight: entry.degradeWeight }),
+      ...(entry.switchWeight !== undefined && { switchWeight: entry.switchWeight }),
     })
     const base = taskType === 'shedding' ? IOA_BASE.shed : IOA_BASE.setpoint
     const target = { ca: cas.get(ied.rtu) ?? 0, ioa: base + ied.bus }
     return made.paths[0]?.[0] === master.id ? [{ chain: made, target, taskType, bus: ied.bus }] : []
   })
+}
+
+/** The chains as a file lists them. */
+export function entriesOf(scenario: Scenario, ways: Ways): readonly ScenarioChain[] {
+  return scenario.chains === 'auto' ? automatic(scenario, ways) : scenario.chains
 }
 
 function automatic(scenario: Scenario, ways: Ways): readonly ScenarioChain[] {

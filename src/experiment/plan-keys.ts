@@ -2,7 +2,7 @@
 import type { KeyQuota } from '../keypool/pure.ts'
 import type { Disturbance } from '../sim/index.ts'
 import type { Draft } from './plan-draft.ts'
-import type { PlanKeyServer, PlanLink } from './plan-types.ts'
+import type { PlanEtsi014, PlanKeyServer, PlanLink } from './plan-types.ts'
 import type { Scenario } from './scenario-schema.ts'
 
 /** Key comes in slots of 4 bytes. */
@@ -12,8 +12,9 @@ type Chains = Draft['chains']
 
 /** Options of key server and link models; the links with `keys: local` have no model. */
 export function keyServerOf(scenario: Scenario, links: readonly PlanLink[], chains: Chains): PlanKeyServer {
-  const { pool, thresholds, expiryS, linkModel, initialBits, relayNodes } = scenario.keys
-  const qkd = links.filter(({ keys }) => keys === 'pool')
+  const { pool, thresholds, expiryS, linkModel, initialBits, relayNodes, source, etsi014 } = scenario.keys
+  // Key that comes from elsewhere has no model, and none of it is here before the run.
+  const qkd = links.filter(({ keys }) => keys === 'pool' && source === 'model')
   const wholeBits = Math.floor(initialBits ?? thresholds.capBits / 2)
   const { breakDurationS, ...model } = linkModel
   const byId = new Map(scenario.topology.links.map((spec) => [spec.id ?? spec.between.join('-'), spec]))
@@ -41,7 +42,23 @@ export function keyServerOf(scenario: Scenario, links: readonly PlanLink[], chai
         disturbances: disturbancesOf(scenario, id),
       }
     }),
+    ...(source === 'etsi014' && etsi014 !== undefined && { etsi014: etsi014Of(etsi014, links) }),
     initial: qkd.map(({ link }) => ({ link, bits: Math.floor(wholeBits / qkd.length / SLOT_BITS) * SLOT_BITS })),
+  }
+}
+
+function etsi014Of(
+  { links: managed, pollMs }: NonNullable<Scenario['keys']['etsi014']>,
+  links: readonly PlanLink[],
+): PlanEtsi014 {
+  return {
+    pollMs,
+    links: managed.flatMap(({ link: id, master, slave, keySizeBits }) => {
+      const planned = links.find((link) => link.id === id)
+      if (planned === undefined) return []
+      const { link, law } = planned
+      return [{ link, delayMs: law.delayMs, master, slave, ...(keySizeBits !== undefined && { keySizeBits }) }]
+    }),
   }
 }
 
@@ -63,7 +80,7 @@ function reserveOf(
   const { authenticationBits = defaultBits, topChainBits = defaultBits } = keys.reserve
   const top = topPriorityOf(chains)
   const paths = chains.flatMap(({ chain }) => (chain.priority === top ? chain.paths : []))
-  const topLinks = links.filter((link) => paths.some((path) => isOn(link, path)))
+  const topLinks = links.filter((link) => link.keys !== 'local' && paths.some((path) => isOn(link, path)))
   return { authenticationBits, topChainBits, topChainChannels: channelsOf(topLinks) }
 }
 

@@ -80,7 +80,7 @@ export function masterConfig(draft: Draft): MasterConfig {
       },
     }),
     tickMs: scheduler.tickMs,
-    ...(scheduler.policy === 'greedy' && { requeueMs: scheduler.requeueMs }),
+    ...(scheduler.policy !== 'static' && { requeueMs: scheduler.requeueMs }),
     drainMs: outputs.drainS * 1000,
   }
 }

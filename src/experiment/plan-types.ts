@@ -5,6 +5,7 @@ import type { IedConfig } from '../ied/index.ts'
 import type { KeyServerOptions } from '../keypool/pure.ts'
 import type { MasterConfig } from '../master/index.ts'
 import type { RtuConfig } from '../rtu/index.ts'
+import type { Responses } from '../scheduler/index.ts'
 import type { LinkLaw, QkdLinkOptions } from '../sim/index.ts'
 import type { Scenario } from './scenario-schema.ts'
 
@@ -27,10 +28,28 @@ export type PlanLink = {
   readonly law: LinkLaw
 }
 
+/** An SAE, its certificate and its key manager (ETSI GS QKD 014). */
+export type PlanSae = NonNullable<Scenario['keys']['etsi014']>['links'][number]['master']
+
+/** The key managers that fill the pool. */
+export type PlanEtsi014 = {
+  readonly pollMs: number
+  readonly links: readonly {
+    readonly link: number
+    /** One-way delay of the link, which no model moves. */
+    readonly delayMs: number
+    readonly master: PlanSae
+    readonly slave: PlanSae
+    readonly keySizeBits?: number
+  }[]
+}
+
 /** The key server and the QKD links it hosts. */
 export type PlanKeyServer = {
   readonly pool: Omit<KeyServerOptions, 'randomBytes'>
   readonly qkdLinks: readonly QkdLinkOptions[]
+  /** In place of the links' models: who is asked for the key of each link. */
+  readonly etsi014?: PlanEtsi014
   /** Key each link has made before the run; to be handed to the pool as generated at its start, bits. */
   readonly initial: readonly { readonly link: number; readonly bits: number }[]
 }
@@ -47,7 +66,12 @@ export type LabPlan = {
   readonly links: readonly PlanLink[]
   readonly keyserver: PlanKeyServer
   readonly grid: GridNodeOptions
-  readonly scheduler: Scenario['scheduler'] & { /** Messages under one AES key. */ readonly messagesPerRekey: number }
+  readonly scheduler: Scenario['scheduler'] & {
+    /** Messages under one AES key. */
+    readonly messagesPerRekey: number
+    /** How the chains move the frequency, where the policy counts it. */
+    readonly responses?: Responses
+  }
   readonly outputs: Scenario['outputs']
 }
 

@@ -6,6 +6,7 @@ import { casOf, chainsOf } from './plan-chains.ts'
 import type { Draft } from './plan-draft.ts'
 import { keyServerOf, topPriorityOf } from './plan-keys.ts'
 import { gatewayConfig, iedConfig, masterConfig, rtuConfig } from './plan-nodes.ts'
+import { responsesOf } from './plan-responses.ts'
 import { type LabPlan, MOST_URGENT, type PlanLink, type PlanNode } from './plan-types.ts'
 import { oriented, Ways } from './routes.ts'
 import type { Scenario } from './scenario-schema.ts'
@@ -61,6 +62,7 @@ export function planOf(scenario: Scenario, { epoch = 1 }: PlanOptions = {}): Lab
     },
   }
   const { name, seed, durationS, warmupS, grid, scheduler, outputs } = scenario
+  const responses = responsesOf(scenario, draft.chains)
   return {
     name,
     seed,
@@ -75,7 +77,11 @@ export function planOf(scenario: Scenario, { epoch = 1 }: PlanOptions = {}): Lab
       model: grid.model,
       disturbances: grid.disturbances.map(({ atS, ...disturbance }) => ({ ...disturbance, atMs: atS * 1000 })),
     },
-    scheduler: { ...scheduler, messagesPerRekey: scenario.keys.aesMaxMessages },
+    scheduler: {
+      ...scheduler,
+      messagesPerRekey: scenario.keys.aesMaxMessages,
+      ...(responses && { responses }),
+    },
     outputs,
   }
 }

@@ -25,10 +25,6 @@ export function reportText(metrics: Metrics, head: ReportHead): string {
 
 /** The report as a page of its own, without script and without anything from elsewhere. */
 export function reportHtml(metrics: Metrics, head: ReportHead): string {
-  const tables = tablesOf(metrics).map(htmlTable).join('\n')
-  const lead = headLines(metrics, head)
-    .map((line) => `<p>${escapeHtml(line)}</p>`)
-    .join('\n')
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -43,11 +39,16 @@ h2 { font-size: 1.1rem; margin: 1.5rem 0 .25rem }
 </head>
 <body>
 <h1>${escapeHtml(head.name)}</h1>
-${lead}
-${tables}
+${reportTables(metrics, head)}
 </body>
 </html>
 `
+}
+
+/** The report's lines and tables as HTML, to stand in a page. */
+export function reportTables(metrics: Metrics, head: ReportHead): string {
+  const lead = headLines(metrics, head).map((line) => `<p>${escapeHtml(line)}</p>`)
+  return [...lead, ...tablesOf(metrics).map(htmlTable)].join('\n')
 }
 
 function headLines(metrics: Metrics, { name, durationS }: ReportHead): readonly string[] {

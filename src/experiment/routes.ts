@@ -1,5 +1,15 @@
 /** Ways through the topology: which way round a link runs, and what each relay prefers towards centre and stations. */
-import { hopsFrom, type NodeKind, neighboursOf, pairOf, type TopologyLink, walks } from './topology.ts'
+import type { Scenario } from './scenario-schema.ts'
+import {
+  hopsFrom,
+  linksOf,
+  type NodeKind,
+  neighboursOf,
+  nodesOf,
+  pairOf,
+  type TopologyLink,
+  walks,
+} from './topology.ts'
 
 /** Most ways a chain or a route may choose from, and the longest of them. */
 const MAX_WAYS = 8
@@ -13,6 +23,12 @@ export function oriented(links: readonly TopologyLink[], master: string): readon
     const [a, b] = link.ends
     return far(b) < far(a) ? { ...link, ends: [b, a] as const } : link
   })
+}
+
+/** The ways of a scenario's topology. */
+export function waysOf(scenario: Scenario): Ways {
+  const links = oriented(linksOf(scenario), scenario.topology.nodes.master.id)
+  return new Ways(links, new Map(nodesOf(scenario).map(({ id, kind }) => [id, kind])))
 }
 
 /** The ways between nodes of one lab. */

@@ -1,7 +1,7 @@
 /** What a scenario must be beyond its schema: references that lead somewhere, orders, and a topology that can work. */
 import { type CaseFacts, caseFacts } from './case-facts.ts'
 import { checkChains } from './chain-check.ts'
-import { checkQuotas, checkRelays, checkReserve } from './key-check.ts'
+import { checkEtsi014, checkQuotas, checkRelays, checkReserve } from './key-check.ts'
 import type { Scenario } from './scenario-schema.ts'
 import { type Path, type Problem, quote } from './scenario-source.ts'
 import { hopsFrom, linksOf, type NodeKind, neighboursOf, nodesOf, pairOf, type TopologyLink } from './topology.ts'
@@ -34,9 +34,11 @@ export function checkScenario(scenario: Scenario): readonly Problem[] {
     ...checkQuotas(subject),
     ...checkReserve(subject),
     ...checkRelays(subject),
+    ...checkEtsi014(subject),
     ...checkUnits(subject),
     ...checkChains(subject),
     ...checkFaults(subject),
+    ...checkGame(subject),
   ]
 }
 
@@ -248,6 +250,23 @@ function checkFaults({ scenario, links }: Subject): readonly Problem[] {
     )
     return [...afterEnd(path, fault.atS, scenario), ...(known ? [] : [unknown])]
   })
+}
+
+function checkGame({ scenario: { scheduler }, kinds }: Subject): readonly Problem[] {
+  const { policy, game } = scheduler
+  if (game === undefined) {
+    return policy === 'game'
+      ? [problem(['scheduler', 'policy'], 'no game', 'game', 'a section scheduler.game with agents')]
+      : []
+  }
+  const agents = game.agents.map(({ id }, index) => ({ id, path: ['scheduler', 'game', 'agents', index] }))
+  const unknown = game.agents.flatMap(({ nodes }, agent) =>
+    nodes.flatMap((node, index) => {
+      const path = ['scheduler', 'game', 'agents', agent, 'nodes', index]
+      return kinds.has(node) ? [] : [problem(path, 'unknown node', quote(node), 'the id of a node')]
+    }),
+  )
+  return [...repeated(agents, 'agent'), ...unknown]
 }
 
 function afterEnd(path: Path, atS: number, { durationS }: Scenario): Problem[] {

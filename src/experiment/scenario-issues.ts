@@ -1,6 +1,6 @@
 /** What the schema found wrong, turned into problems, and a copy of the file mended enough to be checked further. */
 import type { z } from 'zod'
-import { scenarioJsonSchema } from './scenario-schema.ts'
+import { scenarioJsonSchema } from './scenario-json.ts'
 import { type Path, type Problem, quote, show } from './scenario-source.ts'
 
 type Issue = z.core.$ZodIssue

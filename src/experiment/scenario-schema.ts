@@ -5,24 +5,15 @@
  * is this path walked by links) is checked in `scenario-check.ts`.
  */
 import { z } from 'zod'
+import { Keys, RateModel } from './key-schema.ts'
+import { SchedulerSchema } from './scheduler-schema.ts'
+import { id, MAX_LINKS, MAX_NODES, positive, ratio, section } from './schema-parts.ts'
 
-// Our own limits: they keep a mistyped number from becoming an hour of start-up or a full disk.
 const MAX_DURATION_S = 86_400
-const MAX_NODES = 2_000
-/** A channel number is 2 x link + direction in 16 bits. */
-const MAX_LINKS = 4_000
 const MAX_CHAINS = 5_000
 const MAX_EVENTS = 10_000
 
-const positive = () => z.number().positive()
-const ratio = () => z.number().min(0).max(1)
 const atS = z.number().min(0).max(MAX_DURATION_S).describe('Lab time, seconds since the start of the run')
-
-/** Names of nodes, links and chains: also used in file, namespace and certificate names. */
-const id = () =>
-  z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,31}$/, 'a letter, then at most 31 letters, digits, "_" or "-"')
-/** An object that may be left out: all its defaults apply. */
-const section = <T extends z.ZodRawShape>(shape: T) => z.strictObject(shape).prefault({} as never)
 
 const Suite = z.enum(['otp', 'aes']).describe('Cipher suite: one-time pad, or AES-128-GCM')
 const bus = z.int().min(1).max(1_000_000).describe('Bus number of the grid case')
@@ -62,50 +53,6 @@ const Ied = z.discriminatedUnion('kind', [
     bus,
   }),
 ])
-
-const RateModel = z.discriminatedUnion('kind', [
-  z.strictObject({
-    kind: z.literal('bb84'),
-    effectiveRatePerS: positive()
-      .max(1e12)
-      .default(1e5)
-      .describe('R_eff: clock x mean photon number x detector efficiency; 1e5 gives about 14 kbit/s at 20 km'),
-    siftRatio: ratio().default(0.5).describe('q, share of detections kept in sifting'),
-    misalignmentRatio: ratio().max(0.5).default(0.02).describe('e_d, wrong detections of the signal'),
-    backgroundPerS: z.number().min(0).max(1e12).default(0).describe('B, detections without signal'),
-    errorCorrection: z.number().min(1).max(2).default(1.16).describe('f_EC; 1 is the Shannon limit'),
-  }),
-  z.strictObject({
-    kind: z.literal('decoy'),
-    clockHz: positive().max(1e12),
-    siftRatio: ratio().default(0.5),
-    meanPhotons: positive().max(10).describe('mu of the signal pulses'),
-    receiverRatio: positive().max(1).describe('eta_Bob: receiver optics and detectors'),
-    darkPerPulse: ratio().describe('Y_0'),
-    misalignmentRatio: ratio().max(0.5),
-    errorCorrection: z.number().min(1).max(2).default(1.16),
-  }),
-])
-
-const LinkModel = section({
-  rateModel: RateModel.prefault({ kind: 'bb84' }),
-  attenuationDbPerKm: z.number().min(0).max(10).default(0.2),
-  attenuationStdDbPerKm: z.number().min(0).max(1).default(0.04).describe('Of the slow drift of the attenuation'),
-  attenuationTauS: positive().max(1e6).default(60).describe('Correlation time of the attenuation'),
-  rateTauS: positive().max(1e6).default(5).describe('1/lambda_G: how fast the rate follows its mean'),
-  rateStdRatio: ratio().default(0.05).describe('Noise of the rate, of its mean'),
-  breakRatePerS: z
-    .number()
-    .min(0)
-    .max(10)
-    .default(1 / 5000)
-    .describe('Poisson rate of breaks, each link'),
-  breakDurationS: z
-    .tuple([positive().max(3600), positive().max(3600)])
-    .default([3, 5])
-    .describe('Shortest and longest break, uniform between'),
-  recoveryS: z.number().min(0).max(3600).default(0).describe('Ramp of the rate after a break'),
-})
 
 const keysOf = z
   .enum(['pool', 'local', 'relay'])
@@ -164,71 +111,6 @@ const Topology = z.strictObject({
     jitterMs: jitterMs.default(0.1),
     lossRatio: lossRatio.default(0),
   }).describe('For links that do not say otherwise'),
-})
-
-const Quota = z.strictObject({
-  id: id(),
-  links: z.array(id()).min(1).max(MAX_LINKS).describe('Ids of the links whose channels draw on it'),
-  from: z
-    .array(id())
-    .min(1)
-    .max(MAX_LINKS)
-    .optional()
-    .describe('Ids of the QKD links whose key it shares in; default all'),
-  weight: positive().max(1e6).default(1).describe('Its part of that key, against the weights of the others'),
-  capBits: positive()
-    .max(1e12)
-    .optional()
-    .describe('The most it holds; default a part of thresholds.capBits by weight'),
-})
-
-const Keys = section({
-  pool: z
-    .enum(['shared', 'perLink', 'quota'])
-    .default('shared')
-    .describe('One stock for all links, one for each link, or one for each quota'),
-  quotas: z
-    .union([z.literal('auto'), z.array(Quota).min(1).max(MAX_LINKS)])
-    .default('auto')
-    .describe(
-      'With pool: quota. auto: every chain gets an equal part of key and cap, spread over the hops of its path',
-    ),
-  reserve: section({
-    authenticationBits: z
-      .number()
-      .min(0)
-      .max(1e12)
-      .optional()
-      .describe('Kept for handshakes and supervision; default 1/32 of capBits, with pool: quota none'),
-    topChainBits: z
-      .number()
-      .min(0)
-      .max(1e12)
-      .optional()
-      .describe('Kept for the chains of the highest priority; default 1/32 of capBits, with pool: quota none'),
-  }).describe('Parts of the pool that nobody else can spend'),
-  relayNodes: z
-    .array(id())
-    .max(MAX_NODES)
-    .optional()
-    .describe('Nodes that are trusted with the key of relay links on its way; default all'),
-  linkModel: LinkModel,
-  initialBits: z.number().min(0).max(1e12).optional().describe('Stock at the start; default half of capBits'),
-  thresholds: section({
-    safeBits: positive().max(1e12).default(16_000).describe('K_safe: below it only protected classes draw key'),
-    thBits: positive().max(1e12).default(32_000).describe('K_th: below it chains are reconfigured'),
-    capBits: positive().max(1e12).default(144_000).describe('K_cap: what is generated above it is discarded'),
-  }),
-  aesMaxMessages: z.int().min(1).max(1_000_000).default(64).describe('Messages under one AES key'),
-  aesMaxS: positive().max(86_400).default(60).describe('Age of an AES key'),
-  expiryS: positive()
-    .max(1e6)
-    .default(3600)
-    .describe('Age at which key in the pool, or fetched and not used, is thrown away'),
-  buffer: section({
-    lowBits: z.int().min(256).max(1e9).default(1_024).describe('A channel asks for more below this'),
-    highBits: z.int().min(512).max(1e9).default(2_048).describe('and asks for enough to reach this'),
-  }).describe('Key fetched ahead by each channel, so that no command waits for the key server'),
 })
 
 const taskSuite = (value: 'otp' | 'aes') => Suite.default(value).describe('Suite the task needs to count as full')
@@ -293,7 +175,8 @@ const Tasks = section({
 })
 
 const walk = z.array(id()).min(2).max(16)
-const ChainEntry = z.strictObject({
+/** A chain as a file or the REST interface gives it. */
+export const ChainEntry = z.strictObject({
   id: id(),
   taskType: z.enum(['shedding', 'agc', 'setpoint']),
   priority: z.int().min(0).max(255).optional().describe('Lower goes first; default by task type'),
@@ -301,6 +184,21 @@ const ChainEntry = z.strictObject({
   allowedSuites: z.array(Suite).min(1).max(2).default(['otp', 'aes']).describe('What the scheduler may choose'),
   path: walk.describe('Node ids from the master to an IED'),
   alternatives: z.array(walk).max(7).default([]),
+  deadlineMs: positive().max(3_600_000).optional().describe('Default: that of its task type'),
+  ratePerS: z
+    .number()
+    .min(0)
+    .max(10_000)
+    .optional()
+    .describe('Messages a second; default: as its task type makes them'),
+  lossWeight: z.number().min(0).max(1e9).optional().describe('Cost of a second off (xi_drop); default 10'),
+  degradeWeight: z
+    .number()
+    .min(0)
+    .max(1e9)
+    .optional()
+    .describe('Cost of a second below the required suite (xi_deg); default 1'),
+  switchWeight: z.number().min(0).max(1e9).optional().describe('Cost of a change of state (gamma); default 0.1'),
 })
 
 const fault = { atS, link: id().describe('Link id'), forS: positive().max(MAX_DURATION_S) }
@@ -329,22 +227,7 @@ export const ScenarioSchema = z.strictObject({
     .union([z.literal('auto'), z.array(ChainEntry).max(MAX_CHAINS)])
     .default('auto')
     .describe('auto: one for each shedding IED, AGC unit and set-point unit'),
-  scheduler: section({
-    policy: z.enum(['greedy', 'static']).default('greedy'),
-    tickMs: positive().min(10).max(60_000).default(100),
-    requeueMs: positive()
-      .max(60_000)
-      .default(500)
-      .describe('Age in a queue at which a command is planned anew (greedy)'),
-    horizonS: positive().max(3600).default(10).describe('Time over which the stock above the reserve may be spent'),
-    dwellS: z.number().min(0).max(3600).default(2).describe('Time after a chain was lowered in which none is raised'),
-    protectedPriority: z
-      .int()
-      .min(0)
-      .max(255)
-      .default(0)
-      .describe('Chains this urgent keep their suite below safeBits'),
-  }),
+  scheduler: SchedulerSchema,
   faults: z.array(Fault).max(MAX_EVENTS).default([]),
   alerts: section({
     frequencyHz: positive().max(10).default(0.2).describe('Deviation of the centre of inertia that raises an alert'),
@@ -365,8 +248,3 @@ export const ScenarioSchema = z.strictObject({
 export type Scenario = z.infer<typeof ScenarioSchema>
 export type ScenarioIed = Scenario['topology']['nodes']['ieds'][number]
 export type ScenarioChain = Exclude<Scenario['chains'], 'auto'>[number]
-
-/** JSON Schema (draft 2020-12) of a scenario file, for editors. */
-export function scenarioJsonSchema(): Record<string, unknown> {
-  return z.toJSONSchema(ScenarioSchema, { io: 'input' }) as Record<string, unknown>
-}

@@ -6,7 +6,7 @@ import { KeyServerNode } from '../keypool/pure.ts'
 import { Master } from '../master/index.ts'
 import { Rtu } from '../rtu/index.ts'
 import type { LabNode, Node, Wake } from '../runtime/contract.ts'
-import { policyOf } from '../scheduler/index.ts'
+import { type Policy, type PolicyMeans, policyOf } from '../scheduler/index.ts'
 import {
   type LinkModelEffect,
   type LinkModelInput,
@@ -26,12 +26,24 @@ const SETTLE_MS = 1_500
 /** Nodes close their links within this time after they were told to drain, whatever happens, ms. */
 const CLOSE_MS = 8_000
 
+/** What the master's policy is run with, and what is put around it. */
+type PolicyOptions = {
+  readonly means?: PolicyMeans | undefined
+  readonly wrap?: ((policy: Policy) => Policy) | undefined
+}
+
 /** The state machine of a node. `seed` draws the master's set-points. */
-export function labNodeOf(node: PlanNode, plan: Pick<LabPlan, 'scheduler'>, seed: number): LabNode {
+export function labNodeOf(
+  node: PlanNode,
+  plan: Pick<LabPlan, 'scheduler'>,
+  seed: number,
+  { means, wrap = (policy) => policy }: PolicyOptions = {},
+): LabNode {
   switch (node.kind) {
     case 'master': {
       const random = randomStream(seed, `tasks ${node.id}`)
-      return new Master(node.config, { policy: policyOf(plan.scheduler), random: () => random.uniform() })
+      const policy = wrap(policyOf(plan.scheduler, means))
+      return new Master(node.config, { policy, random: () => random.uniform() })
     }
     case 'gateway':
       return new Gateway(node.config)
@@ -42,6 +54,12 @@ export function labNodeOf(node: PlanNode, plan: Pick<LabPlan, 'scheduler'>, seed
   }
 }
 
+export type LabWorldOptions = Pick<WorldOptions, 'faults' | 'onDatagram'> & {
+  /** Puts a policy around the master's, to watch it. */
+  readonly policy?: (policy: Policy) => Policy
+  readonly means?: PolicyMeans
+}
+
 /** A lab in virtual time, and what its recorder would have written. */
 export class LabWorld {
   readonly world: World
@@ -49,15 +67,16 @@ export class LabWorld {
   readonly #plan: LabPlan
   readonly #seed: number
 
-  constructor(plan: LabPlan, seed: number, options: Pick<WorldOptions, 'faults' | 'onDatagram'> = {}) {
+  constructor(plan: LabPlan, seed: number, { policy, means, ...options }: LabWorldOptions = {}) {
     this.#plan = plan
     this.#seed = seed
     const keys = randomStream(seed, 'keys')
-    const { pool, qkdLinks, initial } = plan.keyserver
+    const { pool, qkdLinks, initial, etsi014 } = plan.keyserver
+    if (etsi014 !== undefined) throw new RangeError('KEYS_NEED_REAL_TIME: key managers answer in real time only')
     const links = qkdLinks.map((link) => new QkdLink(link, randomStream(seed, `qkd ${link.link}`)))
     this.world = new World({
       seed,
-      nodes: new Map(plan.nodes.map((node) => [node.id, labNodeOf(node, plan, seed)])),
+      nodes: new Map(plan.nodes.map((node) => [node.id, labNodeOf(node, plan, seed, { means, wrap: policy })])),
       links: plan.links.map(({ link, ends, law }) => ({ link, ends, law })),
       keyServer: new KeyServerNode({ ...pool, randomBytes: (n) => keys.bytes(n) }),
       grid: new GridNode(plan.grid),
@@ -94,8 +113,8 @@ export class LabWorld {
 }
 
 /** The world of a plan. `cryptoReady` of protocol must have resolved. The same plan and seed give the same records. */
-export function worldOf(plan: LabPlan, seed: number = plan.seed): LabWorld {
-  return new LabWorld(plan, seed)
+export function worldOf(plan: LabPlan, seed: number = plan.seed, options: LabWorldOptions = {}): LabWorld {
+  return new LabWorld(plan, seed, options)
 }
 
 /** Link models that hand over, at their start, the key they have made before. */

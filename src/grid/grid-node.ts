@@ -29,7 +29,16 @@ export type GridInput =
   /** A client sent a line that is no request. */
   | { readonly kind: 'badLine'; readonly client: number; readonly fault: GridLineFault }
   | { readonly kind: 'clientGone'; readonly client: number }
+  /** A disturbance on top of the scenario's, at the present step. Refused in the record if it makes no sense. */
+  | { readonly kind: 'disturb'; readonly disturbance: DisturbanceNow }
   | { readonly kind: 'drain' }
+
+/** A disturbance that acts at once. */
+export type DisturbanceNow = Disturbance extends infer One
+  ? One extends Disturbance
+    ? Omit<One, 'atMs'>
+    : never
+  : never
 
 export type GridEffect =
   | { readonly kind: 'reply'; readonly client: number; readonly message: GridSample | GridDone }
@@ -121,6 +130,9 @@ export class GridNode implements Node<GridInput, GridEffect> {
       case 'clientGone':
         this.#clients.delete(input.client)
         break
+      case 'disturb':
+        this.#disturbNow(input.disturbance, effects)
+        break
       case 'drain':
         this.#drain(effects)
         break
@@ -153,7 +165,20 @@ export class GridNode implements Node<GridInput, GridEffect> {
     const deltaFHz = this.#model.coiHz()
     const worstHz = this.#model.worstHz()
     this.#summary.note(this.#nowMs(), deltaFHz, worstHz)
-    if (this.#step % REPORT_STEPS === 0) effects.push(event({ name: 'grid', deltaFHz, worstHz, atMs: this.#nowMs() }))
+    if (this.#step % REPORT_STEPS !== 0) return
+    const facts = { deltaFHz, worstHz, ...this.#voltages(), atMs: this.#nowMs() }
+    effects.push(event({ name: 'grid', ...facts }))
+  }
+
+  /** Lowest and highest voltage of all buses, and where the lowest is. */
+  #voltages(): { readonly minVoltagePu: number; readonly minVoltageBus: number; readonly maxVoltagePu: number } {
+    let [minVoltagePu, minVoltageBus, maxVoltagePu] = [Number.POSITIVE_INFINITY, 0, 0]
+    for (const { bus } of this.#model.grid.buses) {
+      const pu = this.#model.voltagePu(bus)
+      if (pu < minVoltagePu) [minVoltagePu, minVoltageBus] = [pu, bus]
+      maxVoltagePu = Math.max(maxVoltagePu, pu)
+    }
+    return { minVoltagePu, minVoltageBus, maxVoltagePu }
   }
 
   #request(input: GridInput & { kind: 'request' }, nowMs: number, effects: GridEffect[]): void {
@@ -238,7 +263,25 @@ export class GridNode implements Node<GridInput, GridEffect> {
     }
   }
 
-  #disturb(disturbance: Disturbance, effects: GridEffect[]): void {
+  #disturbNow(disturbance: DisturbanceNow, effects: GridEffect[]): void {
+    const reason = this.#model.collapsed ? 'the grid has collapsed' : this.#draining ? 'the run is over' : undefined
+    const objection = reason ?? this.#disturbanceProblem(disturbance)
+    if (objection === undefined) this.#disturb(disturbance, effects)
+    else effects.push(event({ name: 'grid.refused', reason: objection }))
+  }
+
+  #disturbanceProblem(disturbance: DisturbanceNow): string | undefined {
+    try {
+      checkDisturbances(this.#model.grid, [{ ...disturbance, atMs: this.#nowMs() }])
+      if (disturbance.kind === 'trip' && !this.#model.hasMachine(disturbance.bus)) return 'the machine is off already'
+      return undefined
+    } catch (error) {
+      if (error instanceof GridError) return error.message
+      throw error
+    }
+  }
+
+  #disturb(disturbance: DisturbanceNow, effects: GridEffect[]): void {
     const { kind, bus } = disturbance
     const mw = disturbance.kind === 'loadStep' ? disturbance.mw : -this.#model.powerMw(bus)
     if (disturbance.kind === 'loadStep') this.#model.addLoad(bus, mw)

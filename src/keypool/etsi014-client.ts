@@ -7,6 +7,8 @@ import { type Etsi014Key, type Etsi014Status, type Read, readErrorMessage, readS
 export type Etsi014ClientOptions = {
   /** Where the key manager listens: `https://HOST:PORT`, with a path before `/api/v1/keys` if it has one. */
   readonly url: string
+  /** Path of a unix socket that leads there; default the host and port in `url`. */
+  readonly socketPath?: string
   /** The name its certificate must bear, if other than the host in `url`. */
   readonly serverName?: string
   /** The authority of the manager's certificate; no other is trusted. */
@@ -175,11 +177,12 @@ export class Etsi014Client {
   }
 
   #exchange(path: string, content: string | undefined): Promise<Answer | Etsi014Fault> {
-    const { timeoutMs = 5000 } = this.#options
+    const { timeoutMs = 5000, socketPath } = this.#options
     const options: RequestOptions = {
       agent: this.#agent,
       host: this.#base.hostname,
       port: this.#base.port === '' ? 443 : Number(this.#base.port),
+      ...(socketPath !== undefined && { socketPath }),
       path,
       method: content === undefined ? 'GET' : 'POST',
       headers: {

@@ -13,8 +13,8 @@ export type PairingMessage = {
   readonly channel: number
   /** 8 octets. */
   readonly session: Uint8Array
-} /** The channel's sender wants a session; its stream goes on at `slot`. */ & (
-  | { readonly kind: 'hello'; readonly slot: number }
+} /** The channel's sender wants a session; its stream goes on at `slot`. `life` (8 octets) is new with each process. */ & (
+  | { readonly kind: 'hello'; readonly slot: number; readonly life: Uint8Array }
   /** The receiver gives one, says how far its stream reaches at least, and up to where it holds the key (0: of none). */
   | { readonly kind: 'welcome'; readonly slot: number; readonly newSession: Uint8Array; readonly heldSlot: number }
   /** Keys the sender has: they are to become the stream from `slot` on. */
@@ -74,7 +74,7 @@ export function readPairingMessage(bytes: Uint8Array, mac: Mac): PairingMessage 
   const batch = view.getUint32(15)
   switch (kind) {
     case 'hello':
-      return { ...common, kind, slot }
+      return rest.length === SESSION_BYTES ? { ...common, kind, slot, life: rest.slice() } : undefined
     case 'welcome':
       return readWelcome(common, slot, rest)
     case 'offer':
@@ -124,6 +124,8 @@ function readOffer(
 
 function restOf(message: PairingMessage): Uint8Array {
   switch (message.kind) {
+    case 'hello':
+      return message.life
     case 'welcome': {
       const rest = new Uint8Array(SESSION_BYTES + 8)
       rest.set(message.newSession)

@@ -14,6 +14,8 @@ import { isSlot, MAX_WANT_SLOTS, SLOT_BYTES } from './pool-options.ts'
 export type PairingSideOptions = {
   readonly channel: number
   readonly startSlot: number
+  /** 8 octets that name this process to the twin. */
+  readonly life: Uint8Array
   readonly mac: Mac
   readonly randomBytes: (length: number) => Uint8Array
   readonly retryMs: number
@@ -118,6 +120,16 @@ export class PairingSender {
     }
   }
 
+  /**
+   * The twin was started again: what of the stream it has lost is to be known now, not at the next offer. Does nothing while
+   * something is under way, for that will show it as well.
+   */
+  twinBeganAnew(nowMs: number): Effects {
+    if (!this.#isIdle || this.#session?.kind !== 'open') return []
+    this.#session = undefined
+    return this.#goOn(nowMs)
+  }
+
   /** Undefined if the call is not one of this side. */
   keys({ call, keys }: Etsi014PairingInput & { kind: 'keys' }, nowMs: number): Effects | undefined {
     if (call !== this.#call) return undefined
@@ -177,12 +189,12 @@ export class PairingSender {
 
   /** The message that waits for an answer. */
   #say(): Effects {
-    const { channel, keyBytes, mac } = this.#options
+    const { channel, keyBytes, mac, life } = this.#options
     if (this.#session === undefined) return []
     const common = { channel, session: this.#session.octets, slot: this.#nextSlot }
     const message: PairingMessage | undefined =
       this.#session.kind === 'asked'
-        ? { ...common, kind: 'hello' }
+        ? { ...common, kind: 'hello', life }
         : this.#offered && { ...common, kind: 'offer', keyBytes, ...idsOf(this.#offered) }
     return message === undefined ? [] : [{ kind: 'send', bytes: writePairingMessage(message, mac) }]
   }

@@ -1,6 +1,6 @@
 import type { KeyBlock, LabEvent, Node, Wake } from '../runtime/contract.ts'
 import type { Etsi014Key } from './etsi014-messages.ts'
-import { type Mac, readPairingMessage } from './etsi014-pairing-message.ts'
+import { type Mac, readPairingMessage, SESSION_BYTES, sameOctets } from './etsi014-pairing-message.ts'
 import { PairingReceiver } from './etsi014-pairing-receiver.ts'
 import { PairingSender } from './etsi014-pairing-sender.ts'
 
@@ -66,6 +66,8 @@ export class Etsi014Pairing implements Node<Etsi014PairingInput, Etsi014PairingE
   readonly #mac: Mac
   readonly #sender: PairingSender
   readonly #receiver: PairingReceiver
+  /** Of the twin's process, as its newest hello says. */
+  #twinLife: Uint8Array | undefined
   #calls = 0
 
   /** Throws a RangeError if a size is not usable. */
@@ -74,7 +76,8 @@ export class Etsi014Pairing implements Node<Etsi014PairingInput, Etsi014PairingE
     const fits = keySizeBits > 0 && keySizeBits % 32 === 0 && batchKeys >= 1 && batchKeys <= 128 && retryMs > 0
     if (!fits) throw new RangeError(`BAD_PAIRING_OPTIONS of link ${link}`)
     this.#mac = mac
-    const common = { mac, randomBytes, retryMs, newCall: () => ++this.#calls }
+    const life = randomBytes(SESSION_BYTES)
+    const common = { life, mac, randomBytes, retryMs, newCall: () => ++this.#calls }
     const [tx, rx] = [2 * link + side, 2 * link + 1 - side]
     const sizes = { keyBytes: keySizeBits / 8, batchKeys }
     this.#sender = new PairingSender({ ...common, ...sizes, channel: tx, startSlot: options.txStartSlot ?? 0 })
@@ -95,7 +98,8 @@ export class Etsi014Pairing implements Node<Etsi014PairingInput, Etsi014PairingE
       case 'message': {
         const message = readPairingMessage(input.bytes, this.#mac)
         if (message === undefined) return []
-        return [...this.#sender.take(message, nowMs), ...this.#receiver.take(message, nowMs)]
+        const effects = [...this.#sender.take(message, nowMs), ...this.#receiver.take(message, nowMs)]
+        return message.kind === 'hello' ? [...effects, ...this.#heard(message.life, nowMs)] : effects
       }
       case 'keys': {
         const effects = this.#sender.keys(input, nowMs) ?? this.#receiver.keys(input)
@@ -107,5 +111,11 @@ export class Etsi014Pairing implements Node<Etsi014PairingInput, Etsi014PairingE
       case 'wake':
         return [...this.#sender.wake(nowMs), ...this.#receiver.wake(nowMs)]
     }
+  }
+
+  #heard(life: Uint8Array, nowMs: number): readonly Etsi014PairingEffect[] {
+    const known = this.#twinLife
+    this.#twinLife = life
+    return known === undefined || sameOctets(known, life) ? [] : this.#sender.twinBeganAnew(nowMs)
   }
 }

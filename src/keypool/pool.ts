@@ -220,6 +220,11 @@ export class KeyPool {
     return this.#gauge.level
   }
 
+  /** Key in the stock that a link draws on, bits; 0 for a link that draws on none of its own. */
+  stockBits(link: number): number {
+    return (this.#sources.of(2 * link)?.stock.slots ?? 0) * 32
+  }
+
   books(): PoolBooks {
     return this.#tally.books(this.#sources.slots)
   }

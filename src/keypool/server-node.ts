@@ -81,6 +81,11 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
     return this.#pool.status(tMs, [...this.#linkStates.values()])
   }
 
+  /** Key in the stock that a link draws on, bits. */
+  stockBits(link: number): number {
+    return this.#pool.stockBits(link)
+  }
+
   books(): PoolBooks {
     return this.#pool.books()
   }

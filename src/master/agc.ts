@@ -20,15 +20,21 @@ export type SetpointCommand = { readonly chain: string; readonly deltaMw: number
 
 /** The controller. Pure: `step` is called by the master each period. */
 export class Agc {
-  readonly #config: AgcConfig
-  readonly #shareSum: number
+  #config: AgcConfig
+  #shareSum: number
   /** Integral of the shortage, MW s. */
   #integralMwS = 0
   #lastMs: number | undefined
 
   constructor(config: AgcConfig) {
     this.#config = config
-    this.#shareSum = config.units.reduce((sum, { share = 1 }) => sum + share, 0)
+    this.#shareSum = sharesOf(config)
+  }
+
+  /** Takes other terms or units; the integral goes on. */
+  configure(config: AgcConfig): void {
+    this.#config = config
+    this.#shareSum = sharesOf(config)
   }
 
   /**
@@ -54,4 +60,8 @@ export class Agc {
       return { chain, deltaMw: Math.min(limitMw, Math.max(-limitMw, deltaMw)) }
     })
   }
+}
+
+function sharesOf({ units }: AgcConfig): number {
+  return units.reduce((sum, { share = 1 }) => sum + share, 0)
 }

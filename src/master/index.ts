@@ -1,8 +1,9 @@
 /** The control centre: controlling station, scheduler and applications. */
 export type { AgcConfig } from './agc.ts'
 export type { MasterChain, MasterConfig } from './config.ts'
-export { Master, type MasterOptions, type MasterStatus } from './master.ts'
+export { Master, type MasterOptions } from './master.ts'
 export type { MeasurementsConfig } from './measurements.ts'
+export type { ChainSet, MasterOrder } from './orders.ts'
 export type { ChainCounts } from './planning.ts'
 export type { SetpointConfig } from './setpoints.ts'
 export type { SheddingConfig } from './shedding.ts'
@@ -24,4 +25,5 @@ export type {
   ParameterOperation,
   ParameterType,
 } from './station/operation.ts'
+export type { MasterStatus, StockOutlook } from './status.ts'
 export type { TaskReason } from './tasks.ts'

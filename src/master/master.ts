@@ -6,26 +6,19 @@ import { Agc } from './agc.ts'
 import { reportOrder, setpointCommand, singleCommand, stationCommand } from './commands.ts'
 import type { MasterChain, MasterConfig } from './config.ts'
 import { Measurements } from './measurements.ts'
-import { type ChainCounts, Planning } from './planning.ts'
+import { type ChainSet, chainSetFaults, type MasterOrder, orderEvent } from './orders.ts'
+import { Planning } from './planning.ts'
 import { ReportSuites } from './report-suites.ts'
 import { Setpoints } from './setpoints.ts'
 import { Shedding } from './shedding.ts'
 import { Stations } from './stations.ts'
+import type { MasterStatus } from './status.ts'
 import { type Attempt, type TaskSpec, TaskTable, type Way } from './tasks.ts'
 
 export type MasterOptions = {
   readonly policy: Policy
   /** Uniform numbers in 0..1, 1 excluded, for the set-points. */
   readonly random: () => number
-}
-
-/** What a terminal or a web page shows of the control centre. */
-export type MasterStatus = {
-  /** Estimated frequency deviation of the centre of inertia, Hz. */
-  readonly deltaFHz: number | undefined
-  readonly chains: ChainCounts
-  /** Tasks so far: issued; ok; and late, which is past the deadline or ended without being ok. */
-  readonly tasks: { readonly issued: number; readonly ok: number; readonly late: number }
 }
 
 const DEFAULT_TICK_MS = 100
@@ -44,15 +37,15 @@ const NOTHING: readonly NodeEffect[] = []
  * takes what comes in.
  */
 export class Master implements LabNode {
-  readonly #config: MasterConfig
+  #config: MasterConfig
   readonly #ports: LinkPorts<Attempt | undefined>
-  readonly #chains: ReadonlyMap<string, MasterChain>
+  #chains: ReadonlyMap<string, MasterChain>
   readonly #planning: Planning
   readonly #measurements: Measurements
   readonly #stations: Stations
   readonly #tasks: TaskTable
-  readonly #agc: Agc | undefined
-  readonly #shedding: Shedding | undefined
+  #agc: Agc | undefined
+  #shedding: Shedding | undefined
   readonly #random: () => number
   #setpoints: Setpoints | undefined
   /** Wall clock at lab time 0; undefined before `start`. */
@@ -61,6 +54,8 @@ export class Master implements LabNode {
   #agcAtMs = Number.POSITIVE_INFINITY
   #drainUntilMs: number | undefined
   #deltaFHz: number | undefined
+  /** Orders that wait for the next tick. */
+  #orders: MasterOrder[] = []
   /** The last sample of the centre's own meter. */
   #meterHz: number | undefined
   readonly #reportSuites = new ReportSuites()
@@ -93,10 +88,15 @@ export class Master implements LabNode {
   }
 
   status(): MasterStatus {
-    return { deltaFHz: this.#deltaFHz, chains: this.#planning.counts, tasks: this.#tasks.counts }
+    const { counts: chains, policyName: policy, disabled } = this.#planning
+    return { deltaFHz: this.#deltaFHz, chains, tasks: this.#tasks.counts, policy, disabled }
   }
 
-  handle(input: NodeInput | Wake, nowMs: number): readonly NodeEffect[] {
+  handle(input: NodeInput | MasterOrder | Wake, nowMs: number): readonly NodeEffect[] {
+    if ('request' in input) {
+      this.#orders.push(input)
+      return NOTHING
+    }
     if (input.kind === 'grid') {
       if (input.message.kind === 'sample') this.#meterHz = input.message.deltaFHz
       return NOTHING
@@ -141,10 +141,12 @@ export class Master implements LabNode {
   #tick(nowMs: number): void {
     // Late wakes do not pile ticks up.
     this.#tickAtMs += this.#tickMs * (1 + Math.floor((nowMs - this.#tickAtMs) / this.#tickMs))
+    for (const order of this.#orders.splice(0)) this.#carryOut(order, nowMs)
     const { meter } = this.#config
     this.#deltaFHz = meter === undefined ? this.#measurements.coiHz(this.#wallMs(nowMs)) : this.#meterHz
-    const event = this.#planning.step((link) => this.#ports.isUp(link), this.#deltaFHz, nowMs)
-    if (event !== undefined) this.#ports.event(event)
+    for (const event of this.#planning.step((link) => this.#ports.isUp(link), this.#deltaFHz, nowMs)) {
+      this.#ports.event(event)
+    }
     if (!this.#isDraining) {
       this.#callStations(nowMs)
       this.#tellReportSuites(nowMs)
@@ -152,6 +154,53 @@ export class Master implements LabNode {
       this.#control(nowMs)
     }
     this.#stepTasks(nowMs)
+  }
+
+  #carryOut(order: MasterOrder, nowMs: number): void {
+    const problems = this.#obey(order, nowMs)
+    this.#ports.event(orderEvent(order, problems))
+  }
+
+  #obey(order: MasterOrder, nowMs: number): readonly string[] {
+    switch (order.kind) {
+      case 'setEnabled':
+        return this.#planning.setEnabled(order.chain, order.enabled) ? [] : [`no chain ${order.chain}`]
+      case 'setPolicy':
+        this.#planning.setPolicy(order.policy)
+        return []
+      case 'setChains': {
+        const problems = chainSetFaults(order.set, this.#config.topology)
+        if (problems.length === 0) this.#setChains(order.set, nowMs)
+        return problems
+      }
+    }
+  }
+
+  #setChains({ chains, agc, shedding, setpoints }: ChainSet, nowMs: number): void {
+    const { agc: _, shedding: __, setpoints: ___, ...rest } = this.#config
+    this.#config = {
+      ...rest,
+      chains,
+      ...(agc && { agc }),
+      ...(shedding && { shedding }),
+      ...(setpoints && { setpoints }),
+    }
+    this.#chains = new Map(chains.map((entry) => [entry.chain.id, entry]))
+    this.#planning.setChains(chains.map(({ chain }) => chain))
+    if (agc !== undefined) {
+      if (this.#agc === undefined) this.#agcAtMs = nowMs + agc.periodMs
+      this.#agc ??= new Agc(agc)
+      this.#agc.configure(agc)
+    }
+    if (shedding !== undefined) {
+      this.#shedding ??= new Shedding(shedding)
+      this.#shedding.configure(shedding)
+    }
+    if (setpoints === undefined) this.#setpoints = undefined
+    else {
+      this.#setpoints ??= new Setpoints(setpoints, this.#random, nowMs)
+      this.#setpoints.configure(setpoints, nowMs)
+    }
   }
 
   #callStations(nowMs: number): void {

@@ -1,6 +1,7 @@
 import type { LabEvent, PoolStatus, Suite } from '../runtime/contract.ts'
 import {
   type Chain,
+  type Decision,
   linkBetween,
   type Plan,
   type Policy,
@@ -27,10 +28,12 @@ export type ChainCounts = { readonly off: number; readonly aes: number; readonly
 
 /** The scheduler's place in the control centre: shows the policy the lab as it is known here, and keeps its plan. */
 export class Planning {
-  readonly #chains: readonly Chain[]
+  #chains: readonly Chain[]
   readonly #ownLinks: readonly number[]
   readonly #topology: Topology
-  readonly #policy: Policy
+  #policy: Policy
+  /** Chains that an operator has switched off. */
+  readonly #disabled = new Set<string>()
   #status = UNKNOWN_STATUS
   #plan: Plan | undefined
 
@@ -45,23 +48,53 @@ export class Planning {
     this.#status = status
   }
 
-  /** Plans for now; the `plan` event if the plan is another than before. */
-  step(isUp: (link: number) => boolean, deltaFHz: number | undefined, nowMs: number): LabEvent | undefined {
+  setChains(chains: readonly Chain[]): void {
+    this.#chains = chains
+    for (const id of this.#disabled) if (!chains.some((chain) => chain.id === id)) this.#disabled.delete(id)
+  }
+
+  setPolicy(policy: Policy): void {
+    this.#policy = policy
+  }
+
+  /** Whether there is such a chain. */
+  setEnabled(chain: string, enabled: boolean): boolean {
+    if (!this.#chains.some(({ id }) => id === chain)) return false
+    if (enabled) this.#disabled.delete(chain)
+    else this.#disabled.add(chain)
+    return true
+  }
+
+  get policyName(): string {
+    return this.#policy.name
+  }
+
+  get disabled(): readonly string[] {
+    return [...this.#disabled]
+  }
+
+  /** Plans for now. A `plan` event if the plan is another than before, a `plan.detail` then and now and again. */
+  step(isUp: (link: number) => boolean, deltaFHz: number | undefined, nowMs: number): readonly LabEvent[] {
     const linkUp = new Map(this.#status.links.map(({ link, up }) => [link, up]))
     // A link of our own is known at first hand; while the key server calls it broken it is no use either.
     for (const link of this.#ownLinks) linkUp.set(link, isUp(link) && linkUp.get(link) !== false)
     const view = {
       status: this.#status,
-      chains: this.#chains,
+      chains: this.#disabled.size === 0 ? this.#chains : this.#chains.filter(({ id }) => !this.#disabled.has(id)),
       topology: this.#topology,
       linkUp,
       deltaFHz: deltaFHz ?? 0,
     }
     const last = this.#plan
-    const plan = this.#policy.plan(view, nowMs)
+    const plan = this.#withDisabled(this.#policy.plan(view, nowMs))
     this.#plan = plan
-    if (last !== undefined && samePlan(last, plan)) return undefined
-    return { name: 'plan', level: plan.level, ...this.counts, why: changes(last, plan) }
+    const isNew = last === undefined || !samePlan(last, plan)
+    const events: LabEvent[] = []
+    if (isNew) events.push({ name: 'plan', level: plan.level, ...this.counts, why: changes(last, plan) })
+    if (plan.detail !== undefined && (isNew || plan.detail.every)) {
+      events.push({ name: 'plan.detail', detail: JSON.stringify(plan.detail.make(), rounded) })
+    }
+    return events
   }
 
   /** Suite of the chain now, undefined when it is off; and the link of its first hop. */
@@ -70,6 +103,17 @@ export class Planning {
     if (decision === undefined) return { suite: undefined, link: undefined }
     const [from = '', to = ''] = chain.paths[decision.path] ?? []
     return { suite: suiteOfState(decision.state), link: linkBetween(this.#topology, from, to)?.link }
+  }
+
+  #withDisabled(plan: Plan): Plan {
+    if (this.#disabled.size === 0) return plan
+    const off = [...this.#disabled].map((id) => [id, this.#last(id)] as const)
+    return { ...plan, decisions: new Map([...plan.decisions, ...off]) }
+  }
+
+  #last(id: string): Decision {
+    const { path = 0, pathUp = true } = this.#plan?.decisions.get(id) ?? {}
+    return { state: 0, path, pathUp, why: 'off: switched off by hand' }
   }
 
   get counts(): ChainCounts {
@@ -88,4 +132,9 @@ function changes(last: Plan | undefined, plan: Plan): string {
     parts.push(`${id} ${suiteOfState(state) ?? 'off'} path ${path} (${why})`)
   }
   return parts.join('; ')
+}
+
+/** Six digits are enough for a record. */
+function rounded(_key: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value
 }

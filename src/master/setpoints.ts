@@ -11,15 +11,25 @@ export type SetpointConfig = {
 
 /** Operators' and dispatch set-points: an independent Poisson stream on each chain. */
 export class Setpoints {
-  readonly #config: SetpointConfig
+  #config: SetpointConfig
   readonly #random: () => number
-  readonly #dueMs: { readonly chain: string; readonly ratePerS: number; atMs: number }[]
+  #dueMs: readonly { readonly chain: string; readonly ratePerS: number; atMs: number }[]
 
   /** `random` gives uniform numbers in 0..1, 1 excluded. The streams begin at `nowMs`. */
   constructor(config: SetpointConfig, random: () => number, nowMs: number) {
     this.#config = config
     this.#random = random
     this.#dueMs = config.units.map(({ chain, ratePerS }) => ({ chain, ratePerS, atMs: nowMs + this.#gapMs(ratePerS) }))
+  }
+
+  /** Takes other terms or units; units that stay keep the time of their next set-point. */
+  configure(config: SetpointConfig, nowMs: number): void {
+    const atMsOf = new Map(this.#dueMs.map(({ chain, ratePerS, atMs }) => [`${ratePerS} ${chain}`, atMs]))
+    this.#config = config
+    this.#dueMs = config.units.map(({ chain, ratePerS }) => {
+      const atMs = atMsOf.get(`${ratePerS} ${chain}`) ?? nowMs + this.#gapMs(ratePerS)
+      return { chain, ratePerS, atMs }
+    })
   }
 
   /** When the next set-point is due; infinite when there will be none. */

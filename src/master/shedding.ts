@@ -15,10 +15,15 @@ export type SheddingConfig = {
 
 /** Trips once: what has been shed is gone. */
 export class Shedding {
-  readonly #config: SheddingConfig
+  #config: SheddingConfig
   #hasTripped = false
 
   constructor(config: SheddingConfig) {
+    this.#config = config
+  }
+
+  /** Takes other terms; that it has tripped is not forgotten. */
+  configure(config: SheddingConfig): void {
     this.#config = config
   }
 

@@ -81,7 +81,8 @@ export class LinkPorts<Context> {
   readonly #events: PortEvent<Context>[] = []
   #effects: NodeEffect[] = []
   #nextId = 0
-  readonly #reported = new Map<string, StreamBooks>()
+  /** Last books of each stream, by twice its channel and one more for the receiving side. */
+  readonly #reported = new Map<number, StreamBooks>()
   #booksAtMs: number | undefined
   #drain: (DrainOptions & { readonly untilMs: number }) | undefined
   /** Set by `close`: when the last books are made whatever the links do. */
@@ -222,7 +223,7 @@ export class LinkPorts<Context> {
       for (const books of link.books()) {
         // A stream that has not begun may begin anywhere.
         if (books.assignedSlots === 0) continue
-        const key = `${books.channel} ${books.side}`
+        const key = 2 * books.channel + (books.side === 'sender' ? 0 : 1)
         const last = this.#reported.get(key)
         if (last?.usedSlots === books.usedSlots && last.assignedSlots === books.assignedSlots) continue
         this.#reported.set(key, books)

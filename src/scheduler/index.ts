@@ -13,9 +13,10 @@ export {
   suiteOfState,
   type Why,
 } from './policy.ts'
-export { type PolicySpec, policyOf } from './policy-of.ts'
+export { type PolicyMeans, type PolicySpec, policyOf, type RollingSpec } from './policy-of.ts'
 export { type Ascent, ascend } from './rolling/ascent.ts'
 export { Budget, type Limit } from './rolling/budget.ts'
+export type { ChainDetail, PlanDetail } from './rolling/detail.ts'
 export { Dual } from './rolling/dual.ts'
 export { binaryName, evenTangents, milpText, planOfBinaries, type Tangents } from './rolling/milp.ts'
 export {
@@ -29,6 +30,9 @@ export {
   type RollingProblem,
   tangentRows,
 } from './rolling/problem.ts'
+export { normalQuantile, quantileOf, type RiskBound } from './rolling/quantile.ts'
+export { type RollingOptions, RollingPolicy, type Solver } from './rolling/rolling-policy.ts'
 export { type NoPlan, type Solution, type SolveOptions, solve, type WarmStart } from './rolling/solve.ts'
+export type { Responses } from './rolling/tick-problem.ts'
 export { StaticPolicy } from './static.ts'
 export { chainSetProblems, type LinkInfo, linkBetween, type Topology, topology } from './topology.ts'

@@ -1,7 +1,7 @@
 import type { Suite } from '../runtime/contract.ts'
 import type { Chain } from './chain.ts'
 import type { Topology } from './topology.ts'
-import { linkBetween } from './topology.ts'
+import { linksAlong } from './topology.ts'
 
 /** Key bits of the Poly1305 tag of a one-time-pad message (s of Wegman-Carter; r stays for the epoch). */
 export const MAC_KEY_BITS = 128
@@ -21,9 +21,7 @@ export function kappaBits(suite: Suite, apduBytes: number, messagesPerRekey: num
 /** Links of a path that draw on the pool. Links that are not in the topology count as drawing on it. */
 export function pooledHops(path: readonly string[], topology: Topology): number {
   let hops = 0
-  for (let i = 1; i < path.length; i++) {
-    if (linkBetween(topology, path[i - 1] ?? '', path[i] ?? '')?.pooled !== false) hops++
-  }
+  for (const link of linksAlong(path, topology)) if (link?.pooled !== false) hops++
   return hops
 }
 

@@ -1,7 +1,8 @@
 import type { PoolStatus, StockLevel, Suite } from '../runtime/contract.ts'
 import type { Chain, ChainState } from './chain.ts'
+import type { PlanDetail } from './rolling/detail.ts'
 import type { Topology } from './topology.ts'
-import { linkBetween } from './topology.ts'
+import { linksAlong } from './topology.ts'
 
 /** What a policy plans from. */
 export type SchedulerView = {
@@ -21,6 +22,9 @@ export type Why =
   | 'most urgent: kept'
   | 'AES: key is short'
   | 'off: key is short'
+  | 'AES: key is worth more elsewhere'
+  | 'off: key is worth more elsewhere'
+  | 'off: switched off by hand'
 
 export type Decision = {
   readonly state: ChainState
@@ -35,6 +39,8 @@ export type Decision = {
 export type Plan = {
   readonly level: StockLevel
   readonly decisions: ReadonlyMap<string, Decision>
+  /** Why the plan is as it is; `every`: worth recording although nothing changed. */
+  readonly detail?: { readonly every: boolean; readonly make: () => PlanDetail }
 }
 
 /** A scheduling policy. Pure: the plan depends on the views it was shown and their times alone. */
@@ -56,8 +62,7 @@ export function stateOfSuite(suite: Suite): 1 | 2 {
 
 /** Whether no link of the path is known to be down, and all its nodes are neighbours. */
 export function pathIsUp(path: readonly string[], view: Pick<SchedulerView, 'topology' | 'linkUp'>): boolean {
-  for (let i = 1; i < path.length; i++) {
-    const hop = linkBetween(view.topology, path[i - 1] ?? '', path[i] ?? '')
+  for (const hop of linksAlong(path, view.topology)) {
     if (hop === undefined || view.linkUp.get(hop.link) === false) return false
   }
   return true

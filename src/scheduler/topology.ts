@@ -24,6 +24,24 @@ export function linkBetween(table: Topology, nodeA: string, nodeB: string): Link
   return table.get(pairKey(nodeA, nodeB))
 }
 
+/** Links of paths that were asked for before: plans are made anew every tick, paths hardly ever. */
+const KNOWN = new WeakMap<Topology, WeakMap<readonly string[], readonly (LinkInfo | undefined)[]>>()
+
+/** The links along a path, undefined where two of its nodes are no neighbours. Paths and topology must not change. */
+export function linksAlong(path: readonly string[], table: Topology): readonly (LinkInfo | undefined)[] {
+  let paths = KNOWN.get(table)
+  if (paths === undefined) {
+    paths = new WeakMap()
+    KNOWN.set(table, paths)
+  }
+  let links = paths.get(path)
+  if (links === undefined) {
+    links = path.slice(1).map((to, index) => linkBetween(table, path[index] ?? '', to))
+    paths.set(path, links)
+  }
+  return links
+}
+
 /** What is wrong with a set of chains on a topology: ids given twice, and hops where there is no link. */
 export function chainSetProblems(chains: readonly Chain[], table: Topology): string[] {
   const problems: string[] = []

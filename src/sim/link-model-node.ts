@@ -5,6 +5,8 @@ export type LinkModelInput =
   | { readonly kind: 'start'; readonly wallMs: number }
   /** A disturbance on top of the scenario's, such as a cut by hand. Ignored for a link that is not modelled. */
   | { readonly kind: 'disturb'; readonly link: number; readonly disturbance: Disturbance }
+  /** Ends every disturbance of that kind that acts now, and with `cut` also a break: the link is mended. */
+  | { readonly kind: 'mend'; readonly link: number; readonly disturbance: Disturbance['kind'] }
   /** The run is over: the links live on, so that what is under way arrives, but make no more key. */
   | { readonly kind: 'drain' }
 
@@ -36,6 +38,9 @@ export class LinkModelNode implements Node<LinkModelInput, LinkModelEffect> {
         return []
       case 'disturb':
         this.#links.find(({ link }) => link === input.link)?.disturb(input.disturbance)
+        return []
+      case 'mend':
+        this.#links.find(({ link }) => link === input.link)?.mend(input.disturbance)
         return []
       case 'drain':
         this.#drained = true

@@ -140,6 +140,12 @@ export class QkdLink {
     this.#disturbances.push(disturbance)
   }
 
+  /** Ends every disturbance of this kind that acts now; a mended `cut` also ends a break of the link's own. */
+  mend(kind: Disturbance['kind']): void {
+    this.#disturbances = this.#disturbances.filter((one) => one.kind !== kind || one.fromMs > this.#nowMs)
+    if (kind === 'cut') this.#brokenUntilMs = Math.min(this.#brokenUntilMs, this.#nowMs)
+  }
+
   /** Moves the link on by `dtMs`. */
   step(dtMs: number): QkdStep {
     this.#nowMs += dtMs

@@ -52,6 +52,11 @@ export class LabUnderTest {
     while (!text.test(this.#stdout) && this.child.exitCode === null && this.child.signalCode === null) await sleep(50)
   }
 
+  /** What it has printed so far that fits. */
+  said(text: RegExp): string | undefined {
+    return text.exec(this.#stdout)?.[0]
+  }
+
   /** Process ids in a node's namespace. */
   pidsOf(node: string): readonly number[] {
     const { stdout } = spawnSync('ip', ['netns', 'pids', `q104-${this.lab}-${node}`], { encoding: 'utf8' })

@@ -70,7 +70,7 @@ t.test('a problem names file, line, column, path, what was found and what was ex
     [
       'a key that is like no other',
       withLines({ 10: '    master: { id: cc, colour: red }' }),
-      "s.yaml:10:23: topology.nodes.master.colour: unknown key, found 'colour', expected one of id",
+      "s.yaml:10:23: topology.nodes.master.colour: unknown key, found 'colour', expected one of id, meterBus",
     ],
     [
       'negative length',
@@ -120,7 +120,7 @@ t.test('a problem names file, line, column, path, what was found and what was ex
     [
       'neither of two forms',
       withLines({}, 'chains: 5'),
-      "s.yaml:19:9: chains: unknown choice, found 5, expected 'auto' or a list",
+      "s.yaml:19:9: chains: unknown choice, found 5, expected 'auto' or a list or object",
     ],
     [
       'duplicate YAML key',

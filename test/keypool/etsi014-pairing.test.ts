@@ -322,6 +322,19 @@ t.test('a receiver that was started again costs the key it has lost, and the sen
   t.same(world.problems, [])
 })
 
+t.test('a sender that wants nothing learns at once that its twin was started again, and then is quiet', async (t) => {
+  const world = new World(8, QUIET)
+  world.want(0, 100)
+  world.runTo(2000)
+  world.crash(1)
+  world.runTo(4000)
+  t.ok((world.streams[0][0]?.usedSlots ?? 0) >= 100, 'what the twin has lost is not sent under')
+  const sent = world.sent.length
+  world.runTo(60_000)
+  t.equal(world.sent.length, sent)
+  t.same(world.problems, [])
+})
+
 t.test('long key_IDs make smaller batches', async (t) => {
   const world = new World(7, QUIET, 128)
   const big = new World(7, QUIET, 200)

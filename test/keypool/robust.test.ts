@@ -407,7 +407,7 @@ t.test('killed again and again, a key server goes on with streams and books', as
   let generatedBits = 0
   master.client.fetch(0, goal)
   t.ok(await until(() => lengthOf(master, 0) === goal && lengthOf(gw, 0) === goal))
-  for (let death = 0; death < 4; death++) {
+  for (let death = 0; death < 3; death++) {
     await until(() => master.waits.at(-1) !== 'keyserver' && gw.waits.at(-1) !== 'keyserver')
     const rounds = 5 + ((death * 7) % 13)
     for (let round = 0; round < rounds; round++) {

@@ -166,8 +166,11 @@ t.test('on one shared pool a split policy plans each agent in its part of it', a
     terms: TERMS,
   }
   const { grantsBits } = new SplitPolicy('equal').decide(view)
-  t.equal(new Set(grantsBits).size, 1, 'all the same')
-  t.ok(grantsBits.reduce((sum, bits) => sum + bits, 0) <= 60_000)
+  const quarter = 60_000 / 4
+  t.ok(
+    grantsBits.every((bits) => bits <= quarter && bits > 0.7 * quarter),
+    'a quarter each, less what uncertainty asks for',
+  )
   const policy = exact()
   const first = policy.decide(view)
   t.equal(first.grantsBits.length, 4)

@@ -90,9 +90,9 @@ t.test('a frontier holds the integer optimum of every grant', async (t) => {
 
 t.test('a warm start uses the frontiers of followers that have not changed, and changes no answer', async (t) => {
   const game = randomGame(5, { ...MEDIUM, floorRatio: 0.8 })
-  const cold = solveExact(game)
+  const cold = solveExact(game, { bounded: false })
   const later = { ...game, budgetBits: game.budgetBits - 700, followers: game.followers.map(lowered) }
-  const [warm, fresh] = [solveExact(later, { memo: cold.memo }), solveExact(later)]
+  const [warm, fresh] = [solveExact(later, { memo: cold.memo, bounded: false }), solveExact(later)]
   t.equal(warm.reusedFrontiers, 3)
   t.equal(warm.answer.loss.objective, fresh.answer.loss.objective)
   t.equal(warm.answer.gap, 0)
@@ -100,12 +100,23 @@ t.test('a warm start uses the frontiers of followers that have not changed, and 
     j === 0 ? { ...follower, chains: follower.chains.slice(1) } : follower,
   )
   const moved = { ...later, followers: shorter.map((follower) => ({ ...follower, floorBits: 0 })) }
-  t.equal(solveExact(moved, { memo: cold.memo }).reusedFrontiers, 2)
+  t.equal(solveExact(moved, { memo: cold.memo, bounded: false }).reusedFrontiers, 2)
 })
 
 function lowered<T extends { readonly floorBits: number }>(follower: T): T {
   return { ...follower, floorBits: Math.floor(follower.floorBits / 2) }
 }
+
+t.test('bounds leave nothing out that matters', async (t) => {
+  for (let seed = 0; seed < 40; seed++) {
+    const game = randomGame(seed, { ...MEDIUM, followerWeight: 0.1 + 0.3 * (seed % 4), floorRatio: 0.24 * (seed % 5) })
+    const [bounded, whole] = [solveExact(game), solveExact(game, { bounded: false })]
+    const sum = (points: readonly number[]) => points.reduce((total, count) => total + count, 0)
+    if (Math.abs(bounded.answer.loss.objective - whole.answer.loss.objective) > ROUNDING) t.fail(`seed ${seed}`)
+    if (sum(bounded.points) > sum(whole.points)) t.fail(`seed ${seed} has more points with bounds`)
+  }
+  t.pass()
+})
 
 t.test('240 chains are solved to a proof, also when the search is cut short the bound is one', async (t) => {
   const game = randomGame(1, { leaderChains: 60, followerChains: [60, 60, 60], budgetRatio: 0.5, floorRatio: 0.9 })

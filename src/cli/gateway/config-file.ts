@@ -92,14 +92,29 @@ const Far = z
     'aesBelowBits is to be at most half of aheadBits',
   )
 
-const Keys = z.strictObject({
-  server: hostPort.describe('Address of the key server'),
-  name: z.string().min(1).default('keyserver').describe("Name in the key server's certificate"),
-  ca: file,
-  cert: file.describe('Certificate of this gateway; its CN is `id`'),
-  key: file,
-  ledger: file.optional().describe('What key may have been used, over all starts (default `id`.ledger)'),
+const Kme = z.strictObject({
+  url: z
+    .string()
+    .regex(/^https:\/\/[^\s/?#]+/, 'expected https://HOST:PORT')
+    .describe("This gateway's key manager, without /api/v1/keys"),
+  serverName: z.string().min(1).optional().describe("Name in the manager's certificate, if not the host in url"),
+  twin: z.string().min(1).max(64).describe('SAE ID of the twin'),
+  secret: file.describe('32 octets or more that both gateways have and nobody else: they authenticate the key_IDs'),
+  port: udpPort.optional().describe("UDP port at both ends for the key_IDs (default: the link's, and one)"),
+  keySizeBits: z.int().min(64).max(65_536).multipleOf(32).default(256).describe('Size of the keys asked for'),
 })
+
+const Keys = z
+  .strictObject({
+    server: hostPort.optional().describe('Address of the key server'),
+    kme: Kme.optional().describe('Instead of a key server: a key manager by ETSI GS QKD 014 for each gateway'),
+    name: z.string().min(1).default('keyserver').describe("Name in the key server's certificate"),
+    ca: file,
+    cert: file.describe('Certificate of this gateway; its CN is `id`, or the SAE ID at its key manager'),
+    key: file,
+    ledger: file.optional().describe('What key may have been used, over all starts (default `id`.ledger)'),
+  })
+  .refine(({ server, kme }) => (server === undefined) !== (kme === undefined), 'expected either server or kme')
 
 const GatewayFile = z.strictObject({
   id: nodeId,
@@ -107,6 +122,16 @@ const GatewayFile = z.strictObject({
   far: Far,
   keys: Keys,
 })
+
+/** A gateway's own key manager. */
+export type KmeSettings = {
+  readonly url: string
+  readonly serverName?: string
+  readonly twinSae: string
+  readonly secretFile: string
+  readonly port: number
+  readonly keySizeBits: number
+}
 
 /** A gateway as its file describes it, with all defaults. */
 export type GatewaySettings = {
@@ -124,6 +149,8 @@ export type GatewaySettings = {
     readonly name: string
     readonly files: TlsOptions
     readonly ledgerFile: string
+    /** Absent: key comes from the key server at `address`. */
+    readonly kme?: KmeSettings
   }
   readonly bump: Omit<BumpConfig, 'link'> & { readonly link: Omit<BumpConfig['link'], 'epoch'> }
 }
@@ -160,7 +187,8 @@ function settingsOf(
     },
     far: { link, local, peer, port: udp },
     keys: {
-      address: `${keys.server.host.includes(':') ? `[${keys.server.host}]` : keys.server.host}:${keys.server.port ?? DEFAULT_KEYSERVER_PORT}`,
+      address: keys.server === undefined ? '' : addressOf(keys.server),
+      ...(keys.kme !== undefined && { kme: kmeOf(keys.kme, udp, pathOf) }),
       name: keys.name,
       files: { caFile: pathOf(keys.ca), certFile: pathOf(keys.cert), keyFile: pathOf(keys.key) },
       ledgerFile: pathOf(keys.ledger ?? `${id}.ledger`),
@@ -184,4 +212,17 @@ function settingsOf(
       maxConnections,
     },
   }
+}
+
+function addressOf({ host, port = DEFAULT_KEYSERVER_PORT }: HostPort): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+function kmeOf(
+  { url, serverName, twin, secret, port, keySizeBits }: z.infer<typeof Kme>,
+  linkPort: number,
+  pathOf: (name: string) => string,
+): KmeSettings {
+  const name = serverName === undefined ? {} : { serverName }
+  return { url, ...name, twinSae: twin, secretFile: pathOf(secret), port: port ?? linkPort + 1, keySizeBits }
 }

@@ -20,6 +20,7 @@ import {
 import { KeyLogFile, LedgerFile, LedgerFileError } from '../../runtime/node-files.ts'
 import { CliError } from '../errors.ts'
 import type { GatewaySettings } from './config-file.ts'
+import { type KeyLine, openKmeLine } from './kme-line.ts'
 
 /** How long a gateway that is told to end waits for its link to be closed in order. */
 const DRAIN_MS = 1500
@@ -58,7 +59,10 @@ export async function startGateway(
   const ledger = await openLedger(settings, isFirst)
   const keyLog = keyLogFile === undefined ? undefined : new KeyLogFile(keyLogFile)
   const logged = keyLog === undefined ? {} : { keyLog: true as const }
-  const keyClient = await keyClientOf(settings, log)
+  const { kme } = settings.keys
+  const { recovered } = ledger
+  const keyClient: KeyLine =
+    kme === undefined ? await keyClientOf(settings, log) : await openKmeLine({ settings, kme, recovered, nowMs, log })
   const link = new UdpLink({
     end: { localHost: far.local, peerHost: far.peer, port: far.port },
     nowMs,

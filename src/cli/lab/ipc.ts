@@ -1,7 +1,9 @@
+import type { DisturbanceNow } from '../../grid/index.ts'
+import type { ChainSet } from '../../master/index.ts'
 import type { MetricFamily } from '../../observe/index.ts'
 import type { LinkState } from '../../runtime/contract.ts'
 import type { UdpEnd, WakeLag } from '../../runtime/index.ts'
-import type { LinkLaw } from '../../sim/index.ts'
+import type { Disturbance, LinkLaw } from '../../sim/index.ts'
 
 import type { LedgerPlace } from '../process/ledger-io.ts'
 
@@ -37,6 +39,8 @@ export type ProcessSpec = {
   readonly ends: readonly LinkEnd[]
   /** Where a node keeps its high-water marks, or the key server its journal; absent for the grid. */
   readonly ledger?: LedgerPlace
+  /** By URL of a key manager: the unix socket that leads out of the lab's namespaces to it. */
+  readonly tunnels?: Readonly<Record<string, string>>
   /** The key log of the run, only if one was asked for. */
   readonly keyLogFile?: string
   /** Where an RTU listens for controlling stations on 104/TCP; absent: nowhere. */
@@ -49,10 +53,24 @@ export type ProcessSpec = {
   readonly wireFile?: string
 }
 
+/** What an operator asks of one process, by the page or the REST interface. */
+export type Control =
+  /** To the key server, which runs the model of the QKD links. */
+  | { readonly kind: 'disturbLink'; readonly link: number; readonly disturbance: Disturbance }
+  | { readonly kind: 'mendLink'; readonly link: number; readonly disturbance: Disturbance['kind'] }
+  /** To the grid. */
+  | { readonly kind: 'disturbGrid'; readonly disturbance: DisturbanceNow }
+  /** To the master; carried out at its next tick. */
+  | { readonly kind: 'setChains'; readonly set: ChainSet }
+  | { readonly kind: 'setPolicy'; readonly policy: string }
+  | { readonly kind: 'setEnabled'; readonly chain: string; readonly enabled: boolean }
+
 export type ToProcess =
   | { readonly kind: 'init'; readonly spec: ProcessSpec }
   | { readonly kind: 'go'; readonly epochNs: string; readonly wallMs: number }
   | { readonly kind: 'law'; readonly link: number; readonly law: LinkLaw }
+  /** Answered by `controlled` with the same request. */
+  | { readonly kind: 'control'; readonly request: number; readonly control: Control }
   /** Asks for the metrics: as Prometheus' text, or as values. */
   | { readonly kind: 'metrics'; readonly ask: number; readonly form: 'text' | 'families' }
   | { readonly kind: 'drain' }
@@ -64,6 +82,8 @@ export type FromProcess =
   /** From the key server, which runs the model of the QKD links: the run applies it to the link's law. */
   | { readonly kind: 'linkState'; readonly state: LinkState }
   | { readonly kind: 'status'; readonly status: Readonly<Record<string, unknown>> }
+  /** What became of a control; without a problem it has taken effect. */
+  | { readonly kind: 'controlled'; readonly request: number; readonly problem?: string }
   | { readonly kind: 'metrics'; readonly ask: number; readonly body: MetricsBody }
   | { readonly kind: 'drained' }
   | { readonly kind: 'stopped'; readonly lag: WakeLag; readonly counters: Readonly<Record<string, number>> }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LinkState } from '../../runtime/contract.ts'
-import { labClock, type WakeLag } from '../../runtime/index.ts'
+import { type LabClock, labClock, type WakeLag } from '../../runtime/index.ts'
 import type { FromProcess, MetricsBody, ProcessSpec, ToProcess } from './ipc.ts'
 import { type Ending, LabProcess } from './lab-process.ts'
 import { memoryOfMb } from './memory.ts'
@@ -33,6 +33,15 @@ export type LabRunOptions = {
   readonly restart?: (id: string) => Launch | undefined
   /** A process that had ended is ready again and has been told to go. */
   readonly onRestarted?: (id: string) => void
+  /** The run begins: lab time from now on. */
+  readonly onGo?: (nowMs: LabClock) => void
+  readonly onDrain?: () => void
+  /** A process told how it is. */
+  readonly onStatus?: (id: string, status: Readonly<Record<string, unknown>>) => void
+  /** A process answered a control. */
+  readonly onControlled?: (request: number, problem: string | undefined) => void
+  /** A process ended unasked. */
+  readonly onEnded?: (ending: Ending) => void
   readonly onReady?: (pids: ReadonlyMap<string, number>, startupS: number) => void
 }
 
@@ -107,10 +116,12 @@ export class LabRun {
         wallAtStartMs = Date.now()
         this.#go = { kind: 'go', epochNs: String(epochNs), wallMs: wallAtStartMs }
         this.#tellAll(this.#go)
+        this.#options.onGo?.(labClock(epochNs))
         this.#options.onReady?.(this.#pids(), startupS)
         this.#nowMs = labClock(epochNs)
         await this.#watch(durationS)
       }
+      this.#options.onDrain?.()
       if (!this.#over.signal.aborted) await this.#drain()
     } finally {
       await this.#stopAll()
@@ -167,6 +178,7 @@ export class LabRun {
   }
 
   #onUnaskedEnd(ending: Ending): void {
+    this.#options.onEnded?.(ending)
     const again = this.#go === undefined || this.#over.signal.aborted ? undefined : this.#options.restart?.(ending.id)
     if (again === undefined) {
       this.#failures.push(ending)
@@ -197,6 +209,10 @@ export class LabRun {
         return
       case 'status':
         this.#statusOf.set(id, message.status)
+        this.#options.onStatus?.(id, message.status)
+        return
+      case 'controlled':
+        this.#options.onControlled?.(message.request, message.problem)
         return
       case 'metrics':
         this.#asked.get(message.ask)?.(message.body)

@@ -34,6 +34,7 @@ export type LaunchContext = {
   /** Names this run in the nodes' ledgers. */
   readonly runId: string
   readonly keyLogFile: string | undefined
+  readonly tunnels: Readonly<Record<string, string>>
 }
 
 /** The processes of a lab: Redis, key server, grid, and a process a node. They find each other in whatever order they start. */
@@ -84,6 +85,7 @@ export function launchesOf(context: LaunchContext): readonly Launch[] {
       config: plan.keyserver,
       ends: [],
       ledger: { file: folder.journalFile('keyserver'), run: context.runId, isRestart: false },
+      tunnels: context.tunnels,
     }),
     launch({ ...base('grid'), role: 'grid', config: gridConfig, ends: [] }),
     ...plan.nodes.map(({ id, ...node }) =>

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import {
@@ -18,19 +18,26 @@ import {
   initialBits,
   isPoolChannel,
   type LabPlan,
+  type LabRecord,
   type Metrics,
   metricsOf,
   planOf,
-  reportHtml,
+  reportTables,
   reportText,
   type Scenario,
 } from '../../experiment/index.ts'
 import { writeLabCa } from '../../keypool/index.ts'
+import type { LinkState } from '../../runtime/contract.ts'
 import type { PcapngSection } from '../../runtime/index.ts'
 import { KeyLogFile, keyLogWarning } from '../../runtime/node-files.ts'
+import { finishedRun } from '../api/finished-run.ts'
+import { reportPage } from '../api/report-page.ts'
+import { type PagePlace, RunPage } from '../api/run-page.ts'
 import { serveControl } from '../netlab/control.ts'
 import { checkJson, checkLine } from '../netlab/link-report.ts'
 import { findTool } from '../tools.ts'
+import { version } from '../version.ts'
+import type { ToProcess } from './ipc.ts'
 import { type LabOutcome, LabRun, type Launch } from './lab-run.ts'
 import { type LaunchContext, launchesOf, Q3P_PORT, relaunchOf, SERVICES } from './launches.ts'
 import { type Impairment, LawKeeper } from './law-keeper.ts'
@@ -38,6 +45,7 @@ import { observerOf } from './observe-lab.ts'
 import type { Watchers } from './observer.ts'
 import { RunFolder } from './run-folder.ts'
 import type { Terminal } from './terminal.ts'
+import { Tunnels } from './tunnels.ts'
 
 export type RunRequest = {
   readonly scenario: Scenario
@@ -50,6 +58,8 @@ export type RunRequest = {
   readonly json: boolean
   /** Start nodes and key server again when they end unasked. */
   readonly restart: boolean
+  /** Where the web page is served; undefined: nowhere. */
+  readonly page: PagePlace | undefined
   readonly watchers: Watchers
 }
 
@@ -108,15 +118,55 @@ async function withNetwork(
   impairment: Impairment,
   interrupted: AbortSignal,
 ): Promise<number> {
-  const { scenario, plan, terminal, tempDir } = request
+  const { scenario, plan } = request
   const folder = new RunFolder(request.out)
   folder.write('scenario.yaml', stringify(scenario))
+  /** The ways to the processes; there are none before they are started. */
+  const ways: LabWays = { tell: () => {}, setLink: () => {} }
+  const page = await RunPage.open({
+    lab: {
+      scenario,
+      plan,
+      context: { lab: net.lab, version: version(), isolation: net.isolation, impairment },
+      eventsFile: (id) => folder.eventsFile(id),
+      tell: (id, message) => ways.tell(id, message),
+      setLink: (state) => ways.setLink(state),
+    },
+    listen: request.page,
+    tokenFile: folder.file('api-token'),
+  })
+  if (page.url !== undefined) request.terminal.say(`page: ${page.url}`)
+  try {
+    return await withProcesses(request, { net, impairment, interrupted, folder, page, ways })
+  } finally {
+    await page.close()
+  }
+}
+
+type LabWays = {
+  tell: (id: string, message: ToProcess) => void
+  setLink: (state: LinkState) => void
+}
+
+type LabParts = {
+  readonly net: NetPlan
+  readonly impairment: Impairment
+  readonly interrupted: AbortSignal
+  readonly folder: RunFolder
+  readonly page: RunPage
+  readonly ways: LabWays
+}
+
+async function withProcesses(request: LabRequest, parts: LabParts): Promise<number> {
+  const { scenario, plan, terminal, tempDir } = request
+  const { net, impairment, interrupted, folder, page, ways } = parts
   if (plan.outputs.keylog) {
     terminal.warn(keyLogWarning('keys.log'))
     new KeyLogFile(folder.file('keys.log')).close()
   }
   const certificateDir = join(tempDir, 'certificates')
   const ids = [...plan.nodes.map(({ id }) => id), 'keyserver', 'grid']
+  const tunnels = await Tunnels.open(tempDir, managersOf(plan))
   const network = await LabNetwork.up(net)
   try {
     await writeLabCa(certificateDir, ids, Date.now())
@@ -157,6 +207,7 @@ async function withNetwork(
         redisServer,
         runId: `${net.lab}-${Date.now()}`,
         keyLogFile: plan.outputs.keylog ? resolve(folder.file('keys.log')) : undefined,
+        tunnels: tunnels.paths,
       }
       const launches = launchesOf(context)
       terminal.say(`starting ${launches.length} processes`)
@@ -169,20 +220,29 @@ async function withNetwork(
         interrupted,
         onProgress: (progress) => terminal.progress(progress, plan.durationS),
         onWaiting: (waiting) => terminal.say(`still starting: ${waiting.join('; ')}`),
-        onLinkState: (state) => keeper.take(state),
+        ...page.hooks(),
+        onLinkState: (state) => {
+          keeper.take(state)
+          page.takeLinkState(state)
+        },
         ...(request.restart && {
           restart: (id: string) => {
             if (!RESTARTABLE.includes(roleOf(launches, id))) return undefined
             terminal.say(`process ${id} ended and is started again`)
             return relaunchOf(context, planOf(scenario, { epoch: Date.now() }), id)
           },
-          onRestarted: (id: string) => keeper.repeat(id),
+          onRestarted: (id: string) => {
+            keeper.repeat(id)
+            page.takeRestart(id)
+          },
         }),
         onReady: (pids, startupS) => {
           terminal.say(`${pids.size} processes up in ${startupS.toFixed(1)} s`)
           observer.begin()
         },
       })
+      ways.tell = (id, message) => run.tell(id, message)
+      ways.setLink = (state) => keeper.take(state)
       const control = await serveControl(net.lab, async (request) => {
         if (request.kind === 'bend') keeper.bend(request.link, request.words)
         return { kind: 'links', appliedBy: impairment, links: keeper.links() }
@@ -195,6 +255,7 @@ async function withNetwork(
         await observer.close()
       }
     } finally {
+      await page.close()
       captureProblems = problemsOfCapture(await capture?.stop())
     }
     if (recordWires) {
@@ -204,6 +265,7 @@ async function withNetwork(
     const problems = [...captureProblems, ...(check?.problems ?? [])]
     return report(request, { folder, outcome, impairment, problems })
   } finally {
+    tunnels.close()
     await network.down()
   }
 }
@@ -213,6 +275,11 @@ function captureSection({ plan, lab }: RunRequest, impairment: Impairment): Pcap
   const keys = plan.outputs.keylog ? 'key log: keys.log beside this file' : 'no key log was kept'
   const comment = `lab ${lab}: scenario ${plan.name}, seed ${plan.seed}, links impaired by ${impairment}; ${keys}`
   return { userAppl: `q104 ${version()}`, comment }
+}
+
+/** URLs of the key managers that the key server asks. */
+function managersOf({ keyserver: { etsi014 } }: LabPlan): readonly string[] {
+  return (etsi014?.links ?? []).flatMap(({ master, slave }) => [master.url, slave.url])
 }
 
 type Ended = {
@@ -230,7 +297,8 @@ function problemsOfCapture(summary: CaptureSummary | undefined): readonly string
 
 function report(request: RunRequest, { folder, outcome, impairment, problems }: Ended): number {
   const { plan, terminal, detected } = request
-  const metrics = metricsOf(folder.mergeEvents(), {
+  const events = folder.mergeEvents()
+  const metrics = metricsOf(events, {
     seed: plan.seed,
     version: version(),
     impairment,
@@ -244,7 +312,7 @@ function report(request: RunRequest, { folder, outcome, impairment, problems }: 
   })
   const head = { name: plan.name, durationS: plan.durationS }
   folder.write('metrics.json', `${JSON.stringify(metrics, null, 2)}\n`)
-  folder.write('report.html', reportHtml(metrics, head))
+  folder.write('report.html', pageOfRun(request, events, metrics))
   folder.write('report.txt', reportText(metrics, head))
   folder.removeParts()
   if (request.json) process.stdout.write(`${JSON.stringify(metrics, null, 2)}\n`)
@@ -255,6 +323,14 @@ function report(request: RunRequest, { folder, outcome, impairment, problems }: 
   }
   if (outcome.interrupted) return EXIT.interrupted
   return exitCode(metrics)
+}
+
+/** The web page with the run in it, and the report's tables below. */
+function pageOfRun({ scenario, lab, plan }: RunRequest, events: readonly LabRecord[], metrics: Metrics): string {
+  const { version: ofProgram, isolation, impairment } = metrics
+  const tables = reportTables(metrics, { name: plan.name, durationS: plan.durationS })
+  const run = finishedRun(scenario, { lab, version: ofProgram, isolation, impairment }, events)
+  return reportPage(run, `<section class="panel p-report">${tables}</section>`)
 }
 
 function exitCode({ valid }: Metrics): number {
@@ -285,9 +361,4 @@ function processLines({ processes, startupS, largestMb, lagOf }: LabOutcome): st
     `processes: ${processes} up in ${startupS.toFixed(1)} s, largest ${largestMb.mb.toFixed(0)} MB (${largestMb.id}),`,
     `latest timer ${lag.maxMs.toFixed(0)} ms late (${latest})`,
   ].join(' ')
-}
-
-function version(): string {
-  const file = new URL('../../../../package.json', import.meta.url)
-  return String(JSON.parse(readFileSync(file, 'utf8')).version)
 }

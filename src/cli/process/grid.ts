@@ -24,6 +24,8 @@ export async function startGrid({ spec, nowMs, tell }: RoleHost): Promise<RoleRu
   const clients = new Map<number, Socket>()
   const config = spec.config as GridConfig
   const node = new GridNode({ ...config, case: gridCase(config.case) })
+  /** Why the last request was refused. */
+  let refusal: string | undefined
   const metrics = new ProcessMetrics({
     role: spec.role,
     linkNames: linkNamesOf(spec),
@@ -35,6 +37,7 @@ export async function startGrid({ spec, nowMs, tell }: RoleHost): Promise<RoleRu
     carryOut(effect, atMs) {
       if (effect.kind === 'event') {
         recorder.record(effect.event, atMs)
+        if (effect.event.name === 'grid.refused') refusal = String(effect.event['reason'])
         metrics.observe(effect.event)
         if (effect.event.name === 'grid') tell({ kind: 'status', status: effect.event })
         if (effect.event.name === 'grid.summary') tell({ kind: 'drained' })
@@ -79,6 +82,14 @@ export async function startGrid({ spec, nowMs, tell }: RoleHost): Promise<RoleRu
       driven.feed({ kind: 'start', wallMs: wallMs + nowMs() })
       feed = driven.feed
       for (const input of early.splice(0)) feed(input)
+    },
+    control(request, control) {
+      if (control.kind !== 'disturbGrid') {
+        return tell({ kind: 'controlled', request, problem: `the grid cannot ${control.kind}` })
+      }
+      refusal = undefined
+      driven.feed({ kind: 'disturb', disturbance: control.disturbance })
+      tell({ kind: 'controlled', request, ...(refusal !== undefined && { problem: refusal }) })
     },
     drain() {
       driven.feed({ kind: 'drain' })

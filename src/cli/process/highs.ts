@@ -9,6 +9,7 @@ import {
   type OptionPlan,
   planOfBinaries,
   type RollingProblem,
+  type Solver,
 } from '../../scheduler/index.ts'
 
 export type HighsOptions = {
@@ -33,6 +34,8 @@ export type HighsSolver = (problem: RollingProblem, rows: LinearRows, options: H
 
 const FIRST_TANGENTS = 9
 const MOST_ROUNDS = 30
+/** Where work is limited instead of time, HiGHS gets this long a tick. */
+const VIRTUAL_LIMIT_S = 10
 /** Model status codes of HiGHS. */
 const INFEASIBLE = 8
 
@@ -88,6 +91,29 @@ export async function loadHighs(): Promise<HighsSolver> {
       bound,
       isInfeasible,
       elapsedMs: elapsedMs(),
+    }
+  }
+}
+
+/** HiGHS as the solver of the rolling policy. It has no prices to give: where they are asked for they are 0. */
+export function rollingSolverOf(highs: HighsSolver): Solver {
+  return (problem, rows, { limit, gap }) => {
+    const limitS = limit.kind === 'time' ? limit.limitMs / 1000 : VIRTUAL_LIMIT_S
+    const { plan, objective, bound, isInfeasible, elapsedMs } = highs(problem, rows, { gap, limitS })
+    if (plan === undefined) return { kind: 'none', proven: isInfeasible, row: undefined, elapsedMs }
+    const rowPrices = new Float64Array(problem.steps)
+    const reached = objective - bound <= 0 ? 0 : (objective - bound) / Math.max(Math.abs(objective), 1e-12)
+    return {
+      kind: 'plan',
+      plan,
+      objective,
+      bound,
+      gap: reached,
+      proven: reached <= gap,
+      elapsedMs,
+      rowPrices,
+      stats: { evaluations: 0, openPaths: 0, nodes: 0, dualBound: bound, dualMs: 0, planMs: elapsedMs },
+      warm: { rowPrices, frequencyPrices: new Float64Array(problem.frequency?.count ?? 0), plan },
     }
   }
 }

@@ -3,27 +3,30 @@ import { readFile } from 'node:fs/promises'
 import type { PlanKeyServer } from '../../experiment/index.ts'
 import { KeyServerNode, openKeyJournal, PoolPublisher, serveKeys } from '../../keypool/index.ts'
 import { ProcessMetrics } from '../../observe/index.ts'
-import { drive, Recorder } from '../../runtime/index.ts'
-import { LinkModelNode, QkdLink, randomStream } from '../../sim/index.ts'
+import { Recorder } from '../../runtime/index.ts'
+import { type KeySourceHost, modelSource } from './key-source.ts'
 import { linkNamesOf, type RoleHost, type RoleRunner } from './process-main.ts'
 
 /** How often the run hears how the stock stands. */
 const STATUS_PERIOD_MS = 500
 
-/** The key server: the QKD links' model fills the pool, gRPC hands key to the two ends of each link, Redis tells the stock. */
-export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<RoleRunner> {
-  const { pool, qkdLinks, initial } = spec.config as PlanKeyServer
+/**
+ * The key server: the QKD links' model, or key managers, fill the pool; gRPC hands key to the two ends of each link, Redis
+ * tells the stock.
+ */
+export async function startKeyServer(host: RoleHost): Promise<RoleRunner> {
+  const { spec, nowMs, tell } = host
+  const config = spec.config as PlanKeyServer
+  const { pool, etsi014 } = config
   const [caPem = '', certPem = '', keyPem = ''] = await Promise.all(
     [spec.certificates.ca, spec.certificates.cert, spec.certificates.key].map((file) => readFile(file, 'utf8')),
   )
-  const isRestart = spec.ledger?.isRestart === true
   const recorder = new Recorder(spec.eventsFile, spec.id)
-  const stopped = new AbortController()
   const publisher = spec.redis && new PoolPublisher({ ...spec.redis, lab: spec.lab })
   const metrics = new ProcessMetrics({
     role: spec.role,
     linkNames: linkNamesOf(spec),
-    wakeLagMaxMs: () => driven.lag().maxMs,
+    wakeLagMaxMs: () => source.lag().maxMs,
   })
   const journal =
     spec.ledger &&
@@ -32,7 +35,24 @@ export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<R
       identity: { run: spec.ledger.run, links: pool.links },
       mustExist: spec.ledger.isRestart,
     })
-  const node = new KeyServerNode({ ...pool, ...(journal && { journal }), randomBytes: (n) => randomBytes(n) })
+  const sourceHost: KeySourceHost = {
+    ...host,
+    config,
+    node: () => node,
+    feed: (input) => server.feed(input),
+    record: (event) => recorder.record(event, nowMs()),
+  }
+  // Loaded only where there are managers: the key server of a lab stays small.
+  const source =
+    etsi014 === undefined
+      ? modelSource(sourceHost)
+      : await (await import('./etsi014-links.ts')).etsi014Source(sourceHost, etsi014, spec.tunnels ?? {})
+  const node = new KeyServerNode({
+    ...pool,
+    ...(journal && { journal }),
+    randomBytes: source.randomBytes,
+    localBytes: (n) => randomBytes(n),
+  })
   const server = await serveKeys({
     node,
     ...spec.keyserver,
@@ -47,46 +67,38 @@ export async function startKeyServer({ spec, nowMs, tell }: RoleHost): Promise<R
       metrics.observe(event)
     },
   })
-  const model = new LinkModelNode({
-    links: qkdLinks.map((options) => new QkdLink(options, randomStream(spec.seed, `qkd ${options.link}`))),
-  })
-  /** Key made while this key server was not there is nobody's. */
-  let makesKey = true
-  const driven = drive(model, {
-    nowMs,
-    signal: stopped.signal,
-    carryOut(effect) {
-      if (effect.kind === 'linkState') tell({ kind: 'linkState', state: effect.state })
-      if (effect.kind === 'linkState' || makesKey) server.feed(effect)
-    },
-  })
 
   let statusTimer: NodeJS.Timeout | undefined
   return {
     metrics,
     go(wallMs) {
       server.feed({ kind: 'start' })
-      driven.feed({ kind: 'start', wallMs })
-      if (!isRestart) for (const { link, bits } of initial) server.feed({ kind: 'generated', link, bits })
-      else {
-        makesKey = false
-        driven.feed({ kind: 'wake' })
-        makesKey = true
-      }
+      source.go(wallMs)
       statusTimer = setInterval(() => tell({ kind: 'status', status: node.status(nowMs()) }), STATUS_PERIOD_MS)
     },
+    control(request, control) {
+      const refuse = (problem: string): void => tell({ kind: 'controlled', request, problem })
+      if (source.bend === undefined)
+        return refuse('the key of this lab comes from key managers: its links have no model')
+      if (control.kind === 'disturbLink') {
+        source.bend({ kind: 'disturb', link: control.link, disturbance: control.disturbance })
+      } else if (control.kind === 'mendLink') {
+        source.bend({ kind: 'mend', link: control.link, disturbance: control.disturbance })
+      } else return refuse(`the key server cannot ${control.kind}`)
+      tell({ kind: 'controlled', request })
+    },
     drain() {
-      driven.feed({ kind: 'drain' })
+      source.drain()
       server.feed({ kind: 'drain' })
       tell({ kind: 'drained' })
     },
     async stop() {
       clearInterval(statusTimer)
-      stopped.abort()
+      await source.stop()
       server.close()
       await Promise.all([publisher?.close(), recorder.close()])
       journal?.close()
-      return { lag: driven.lag(), counters: {} }
+      return { lag: source.lag(), counters: {} }
     },
   }
 }

@@ -1,15 +1,21 @@
 import { readFile } from 'node:fs/promises'
 import { KeyClient } from '../../keypool/index.ts'
 import { ProcessMetrics } from '../../observe/index.ts'
-import type { StreamEffect, StreamInput } from '../../rtu/index.ts'
+import type { StreamEffect } from '../../rtu/index.ts'
 import type { LabEvent, NodeEffect, NodeInput } from '../../runtime/contract.ts'
 import { drive, Recorder, UdpLink } from '../../runtime/index.ts'
 import { KeyLogFile } from '../../runtime/node-files.ts'
 import { Impairment, type LinkLaw, randomStream } from '../../sim/index.ts'
-import type { ProcessSpec } from '../lab/ipc.ts'
+import type { Control, FromProcess, ProcessSpec } from '../lab/ipc.ts'
 import { GridClient } from './grid-client.ts'
 import { openNodeLedger } from './ledger-io.ts'
-import { createLabNode, type MasterProcessConfig, type ProcessNode } from './node-of-role.ts'
+import {
+  createLabNode,
+  type MasterProcessConfig,
+  orderOf,
+  type ProcessInput,
+  type ProcessNode,
+} from './node-of-role.ts'
 import { linkNamesOf, type RoleHost, type RoleRunner } from './process-main.ts'
 import { StreamHub } from './stream-hub.ts'
 import { WireRecorder } from './wire-recorder.ts'
@@ -53,8 +59,8 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
   const impairments = new Map<number, Impairment>()
   const links = new Map<number, UdpLink>()
   // What comes in before the run begins waits for `start`, which is every node's first input.
-  const early: (NodeInput | StreamInput)[] = []
-  let feed: (input: NodeInput | StreamInput) => void = (input) => void early.push(input)
+  const early: ProcessInput[] = []
+  let feed: (input: ProcessInput) => void = (input) => void early.push(input)
 
   for (const end of spec.ends) {
     const law = spec.laws?.[end.link]
@@ -121,6 +127,7 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
         record(effect.event, atMs)
         // A node gives its counters when its links are closed: nothing more will come from it.
         if (effect.event.name === 'counters') tell({ kind: 'drained' })
+        else if (effect.event.name.startsWith('order.')) tell(answerOf(effect.event))
     }
   }
   const driven = drive(node, { nowMs, carryOut, signal: stopped.signal })
@@ -147,6 +154,13 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
       const impairment = impairments.get(link)
       if (impairment !== undefined) impairment.law = law
     },
+    ...(spec.role === 'master' && {
+      control: async (request: number, control: Control): Promise<void> => {
+        const order = await orderOf(request, control, spec)
+        if (typeof order === 'string') tell({ kind: 'controlled', request, problem: order })
+        else feed(order)
+      },
+    }),
     drain() {
       driven.feed({ kind: 'drain' })
     },
@@ -169,4 +183,10 @@ export async function startLabNode(host: RoleHost): Promise<RoleRunner> {
       return { lag: driven.lag(), counters }
     },
   }
+}
+
+/** What a master's order became: `order.done`, or `order.refused` with its problems. */
+function answerOf({ name, request, problems }: LabEvent): FromProcess {
+  const problem = name === 'order.refused' ? { problem: String(problems) } : {}
+  return { kind: 'controlled', request: Number(request), ...problem }
 }

@@ -2,13 +2,15 @@ import type { ProcessMetrics } from '../../observe/index.ts'
 import type { WakeLag } from '../../runtime/index.ts'
 import { type LabClock, labClock } from '../../runtime/index.ts'
 import type { LinkLaw } from '../../sim/index.ts'
-import type { FromProcess, ProcessSpec, ToProcess } from '../lab/ipc.ts'
+import type { Control, FromProcess, ProcessSpec, ToProcess } from '../lab/ipc.ts'
 
 /** What a role does once it is set up; `startRole` has resolved when its sockets are bound. */
 export type RoleRunner = {
   readonly metrics: ProcessMetrics
   readonly go: (wallMs: number) => void
   readonly law?: (link: number, law: LinkLaw) => void
+  /** Carries out what an operator asks; the answer goes by `tell`. Absent: nothing can be asked of this role. */
+  readonly control?: (request: number, control: Control) => void | Promise<void>
   readonly drain: () => void
   readonly stop: () => Promise<{ lag: WakeLag; counters: Readonly<Record<string, number>> }>
 }
@@ -62,6 +64,9 @@ export async function runProcess(): Promise<number> {
           return runner?.go(message.wallMs)
         case 'law':
           return runner?.law?.(message.link, message.law)
+        case 'control':
+          if (runner?.control !== undefined) return runner.control(message.request, message.control)
+          return tell({ kind: 'controlled', request: message.request, problem: 'this process takes no controls' })
         case 'metrics': {
           const { ask, form } = message
           if (runner === undefined) return

@@ -1,3 +1,4 @@
+import { type Bounds, boundsOf } from './bounds.ts'
 import { solveChoice } from './choice.ts'
 import { answerTo, type Frontier, frontierOf, grantClass } from './frontier.ts'
 import {
@@ -17,6 +18,8 @@ export type ExactMemo = {
   readonly followers: readonly {
     readonly chains: readonly Options[]
     readonly capBits: number
+    /** Whether the frontier is whole: one that was bounded serves its own tick only. */
+    readonly whole: boolean
     readonly frontier: Frontier
   }[]
   readonly answer: GameAnswer
@@ -27,6 +30,8 @@ export type ExactOptions = {
   readonly tie?: TieRule
   /** Of the last tick. */
   readonly memo?: ExactMemo | undefined
+  /** Whether frontiers of followers that are new or have changed are made only as far as bounds allow (default), or whole. */
+  readonly bounded?: boolean
   /** States of one stage of the knapsack above which the answer is no longer proved; default 2^19. */
   readonly maxStates?: number
 }
@@ -45,24 +50,40 @@ const CAP_MARGIN = 1.25
 
 /**
  * The bilevel optimum: every follower's integer answers as a Pareto frontier, then one multiple-choice knapsack over the
- * leader's chains and one super-item a follower. The bound is proved unless `maxStates` cuts the search short.
+ * leader's chains and one super-item a follower. Frontiers are made only where the optimum may lie. The bound is proved unless `maxStates` cuts the search short.
  *
  * @throws GameError when the game makes no sense, or the lightest options alone exceed the budget.
  */
 export function solveExact(game: Game, options: ExactOptions = {}): ExactResult {
-  const { tie = 'optimistic', memo, maxStates } = options
+  const { tie = 'optimistic', memo, maxStates, bounded = true } = options
   const compiled = compileGame(game)
+  // An answer of whole steps may be unkind to the leader where others tie with it: no bound for the pessimistic rule.
+  const known = compiled.followers.map((chains, j) => {
+    const old = memo?.tie === tie ? memo.followers[j] : undefined
+    return old !== undefined && sameChains(chains, old.chains) ? old : undefined
+  })
+  const boundable = bounded && tie === 'optimistic' && known.includes(undefined)
+  const bounds = boundable ? boundsOf(compiled, game.followerWeight) : undefined
   let reusedFrontiers = 0
   const followers = compiled.followers.map((chains, j) => {
-    const old = memo?.tie === tie ? memo.followers[j] : undefined
-    if (old !== undefined && compiled.budget <= old.capBits && sameChains(chains, old.chains)) {
+    const old = known[j]
+    if (old?.whole === true && compiled.budget <= old.capBits) {
       reusedFrontiers++
       return old
     }
-    const capBits = Math.ceil(compiled.budget * CAP_MARGIN)
-    return { chains, capBits, frontier: frontierOf(chains, { capBits, tie }) }
+    // Chains that have stayed as they were may stay so again: a whole frontier serves all these ticks.
+    const whole = bounds === undefined || old !== undefined
+    const capBits = Math.ceil(compiled.budget * (whole ? CAP_MARGIN : 1))
+    return {
+      chains,
+      capBits,
+      whole,
+      frontier: frontierOf(chains, { capBits, tie, within: whole ? undefined : bounds?.within[j] }),
+    }
   })
-  const grants = followers.map(({ frontier }, j) => grantClass(frontier, compiled.floors[j] ?? 0))
+  const grants = followers.map(({ frontier, whole }, j) =>
+    whole ? grantClass(frontier, compiled.floors[j] ?? 0) : boundedClass(frontier, bounds, j),
+  )
   const leaders = compiled.leader.map(({ weights, view }) => ({ weights, costs: view }))
   const warm = warmChoice(memo, game, followers, grants)
   const found = solveChoice(
@@ -89,6 +110,15 @@ export function solveExact(game: Game, options: ExactOptions = {}): ExactResult 
     states: found.states,
     reusedFrontiers,
   }
+}
+
+/** The points that are no worse for the follower than its answer to the floor. */
+function boundedClass({ weights, own, view }: Frontier, bounds: Bounds | undefined, j: number) {
+  const first = Math.max(
+    0,
+    own.findIndex((loss) => loss <= (bounds?.mostOwn[j] ?? Infinity)),
+  )
+  return { klass: { weights: weights.subarray(first), costs: view.subarray(first) }, first }
 }
 
 /** The last answer in the terms of this knapsack: the leader's options, and each follower's answer to its last grant. */

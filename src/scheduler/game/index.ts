@@ -6,7 +6,18 @@ export { type Enumerated, enumerateGame } from './enumerate.ts'
 export { type ExactMemo, type ExactOptions, type ExactResult, solveExact } from './exact.ts'
 export { type AgentDelivery, type Fairness, fairnessOf, jain, priceOfFairness } from './fairness.ts'
 export { answerTo, type Frontier, frontierOf } from './frontier.ts'
-export { kktAnswer, kktMilp } from './kkt-milp.ts'
+export {
+  type FollowerInput,
+  type GrantEffect,
+  GrantFollower,
+  GrantLeader,
+  type GrantMessage,
+  type LeaderInput,
+  type LeaderRound,
+  type OfferPoint,
+} from './grants.ts'
+export { type KktForm, kktAnswer, kktMilp } from './kkt-milp.ts'
+export { type AgentSpec, type GameSpec, type LabGameOptions, LabGamePolicy } from './lab-policy.ts'
 export { type LdCpOptions, type LdCpResult, type LdCpRound, solveLdCp } from './ld-cp.ts'
 export {
   type Choices,

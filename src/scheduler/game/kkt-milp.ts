@@ -3,7 +3,7 @@
  * big-M indicators, for a general mixed-integer solver. An oracle beside the solvers here, not one of them.
  *
  * The printed conditions are mended where they cannot hold: states are three binaries a chain (x (1 - x) = 0 excludes
- * x = 2), multipliers have signs, and a state's own binary is the indicator of its pair. KKT of the relaxation together
+ * x = 2) and multipliers have signs. KKT of the relaxation together
  * with integrality admit only grants at which the relaxed answer is integer, so the optimum of this problem can lie above
  * the bilevel optimum; it never lies below.
  */
@@ -23,8 +23,14 @@ const KBIT = 1000
 /** What a solver may leave of a binary. */
 const HALF = 0.5
 
+/**
+ * `printed`: an indicator z_i for each pair, and one M for all dual conditions. `tight`: a state's own binary serves as the
+ * indicator of its pair, with the least M that is valid for it, which solvers find far easier.
+ */
+export type KktForm = 'printed' | 'tight'
+
 /** The problem in the LP file format (CPLEX), which HiGHS and others read. */
-export function kktMilp(game: Game): string {
+export function kktMilp(game: Game, form: KktForm = 'tight'): string {
   const compiled = compileGame(game)
   const { leader, followers, floors, budget } = compiled
   const lines: string[] = ['Minimize', ' obj:']
@@ -47,6 +53,7 @@ export function kktMilp(game: Game): string {
   for (const [j, chains] of followers.entries()) {
     const steepest = steepestOf(chains)
     const used: string[] = []
+    const common = Math.max(0, ...chains.flatMap((options) => mostOf(options, steepest)))
     for (const [l, options] of chains.entries()) {
       choose(`y_${j}_${l}`, options)
       bounds.push(` mu_${j}_${l} free`)
@@ -54,10 +61,15 @@ export function kktMilp(game: Game): string {
         const own = (options.own[i] ?? 0) / LOSS_STEPS
         if (weight !== 0) used.push(`${signed(weight / KBIT)} y_${j}_${l}_${i}`)
         const slack = `${signed(weight / KBIT)} lam_${j} - mu_${j}_${l}`
-        const most = mostReduced(options, i, steepest)
+        const most = form === 'tight' ? mostReduced(options, i, steepest) : common
         rows.push(` dual_${j}_${l}_${i}: ${slack} >= ${-own}`)
         // The reduced cost is 0 where the state is taken.
-        rows.push(` pair_${j}_${l}_${i}: ${slack} ${signed(most)} y_${j}_${l}_${i} <= ${most - own}`)
+        const state = `y_${j}_${l}_${i}`
+        const indicator = form === 'tight' ? state : `z_${j}_${l}_${i}`
+        rows.push(` pair_${j}_${l}_${i}: ${slack} ${signed(most)} ${indicator} <= ${most - own}`)
+        if (form === 'tight') continue
+        rows.push(` side_${j}_${l}_${i}: ${state} - ${indicator} <= 0`)
+        binaries.push(indicator)
       }
     }
     const most = Math.max(1, budget) / KBIT
@@ -123,6 +135,10 @@ function mostReduced({ weights, own }: Options, option: number, steepest: number
     return priced(option) - Math.min(...[...weights.keys()].map(priced))
   }
   return Math.max(at(0), at(steepest))
+}
+
+function mostOf(options: Options, steepest: number): readonly number[] {
+  return [...options.weights.keys()].map((i) => mostReduced(options, i, steepest))
 }
 
 function objectiveOf({ leader, followers }: CompiledGame, mine: Choices, answers: readonly Choices[]): number {

@@ -57,6 +57,12 @@ export class SplitPolicy implements GamePolicy {
   }
 
   decide(view: GameView): GameDecision {
+    // The first plan only finds the spread of its own demand, which the chance row is made at.
+    if (this.#spreads.length === 0) this.#decide(view)
+    return this.#decide(view)
+  }
+
+  #decide(view: GameView): GameDecision {
     const shares = this.shares(view.agents)
     const plans = view.agents.map((agent, a) => {
       const input = view.stocks.length > 1 ? view.stocks[a] : scaled(view.stocks[0], shares[a] ?? 0)
@@ -104,11 +110,18 @@ export class StackelbergPolicy implements GamePolicy {
   }
 
   decide(view: GameView): GameDecision {
+    // The first plan only finds the spread of its own demand, which the chance row is made at.
+    if (this.#spreadBits === undefined) this.#decide(view)
+    return this.#decide(view)
+  }
+
+  #decide(view: GameView): GameDecision {
     const { solver, followerWeight = FOLLOWER_WEIGHT, floorRatio = FLOOR_RATIO, ldCp, warm = true } = this.#options
     const { game, input } = gameOf(view, this.#spreadBits, { followerWeight, floorRatio })
     const solved =
       solver === 'exact'
-        ? solveExact(game, { memo: this.#memo })
+        ? // Chains of a lab have few sizes and hence short frontiers: whole ones cost less than the bounds.
+          solveExact(game, { memo: this.#memo, bounded: false })
         : solveLdCp(game, { ...ldCp, start: this.#start, measureDistance: false })
     const { answer } = solved
     if (warm) {
@@ -136,6 +149,11 @@ export class SocialPolicy implements GamePolicy {
   }
 
   decide(view: GameView): GameDecision {
+    if (this.#spreadBits === undefined) this.#decide(view)
+    return this.#decide(view)
+  }
+
+  #decide(view: GameView): GameDecision {
     const { game, input } = gameOf(view, this.#spreadBits, { followerWeight: 1, floorRatio: 0 })
     const found = solveSocial(game)
     const agents = [game.leader, ...game.followers]

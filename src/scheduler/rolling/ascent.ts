@@ -32,17 +32,20 @@ export type Ascent = {
 
 const SUFFICIENT = 1e-4
 const CURVATURE = 0.5
-const LINE_EVALUATIONS = 25
+const LINE_EVALUATIONS = 16
 const WINDOW = 4
+const MOST_RESETS = 5
+/** How far beside an edge the ascent goes on, relative. */
+const BESIDE = 0.04
 
 /** Runs from `start`, which stays as it is. */
 export function ascend(target: Concave, start: Float64Array, options: AscentOptions): Ascent {
   const n = target.size
   const { bounded, reach } = options
-  let x = Float64Array.from(start, (value, i) => (i < bounded ? Math.max(0, value) : value))
-  let g = new Float64Array(n)
-  let trial = new Float64Array(n)
-  let slope = new Float64Array(n)
+  let x: Float64Array = Float64Array.from(start, (value, i) => (i < bounded ? Math.max(0, value) : value))
+  let g: Float64Array = new Float64Array(n)
+  let trial: Float64Array = new Float64Array(n)
+  let slope: Float64Array = new Float64Array(n)
   const isHeld = new Uint8Array(n)
   const direction = new Float64Array(n)
   const step = new Float64Array(n)
@@ -56,6 +59,7 @@ export function ascend(target: Concave, start: Float64Array, options: AscentOpti
   const history: number[] = [value]
   const isOver = (): boolean => evaluations >= options.maxEvaluations || options.stop?.(value) === true
   let resets = 0
+  let best: { readonly point: Float64Array; readonly value: number } = { point: x, value: Number.NEGATIVE_INFINITY }
   while (!isOver()) {
     // Coordinates at their bound that would leave it are held.
     for (let i = 0; i < n; i++) isHeld[i] = i < bounded && at(x, i) <= 0 && at(g, i) <= 0 ? 1 : 0
@@ -83,9 +87,13 @@ export function ascend(target: Concave, start: Float64Array, options: AscentOpti
       length = high < Number.POSITIVE_INFINITY ? (low + high) / 2 : 2 * length
     }
     if (!(reached > value)) {
-      // No way up along this direction within the precision: again from the first curvature, then it is over.
-      if (++resets > 2) break
+      // No way up along this direction: the point lies on an edge, where one slope does not tell the way. From beside it, again.
+      if (++resets > MOST_RESETS) break
+      if (value > best.value) best = { point: Float64Array.from(x), value }
       setDiagonal(inverse, reach)
+      for (let i = 0; i < n; i++) x[i] = at(best.point, i) * (1 + (BESIDE / 4 ** resets) * Math.sin(resets + 7 * i))
+      value = target.value(x, g)
+      evaluations++
       continue
     }
     for (let i = 0; i < n; i++) {
@@ -105,7 +113,7 @@ export function ascend(target: Concave, start: Float64Array, options: AscentOpti
     const before = history[history.length - 1 - WINDOW]
     if (before !== undefined && value - before <= options.tolerance * Math.abs(value)) break
   }
-  return { point: x, value, evaluations }
+  return value >= best.value ? { point: x, value, evaluations } : { ...best, evaluations }
 }
 
 type Course = { readonly g: Float64Array; readonly isHeld: Uint8Array; readonly direction: Float64Array }

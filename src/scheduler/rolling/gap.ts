@@ -28,7 +28,8 @@ export type Closed = {
   readonly nodes: number
 }
 
-/** Paths in all lists together, at most. */
+/** Paths in all lists together, at most: as they are found, and of those the ones that no other is better than. */
+const MOST_FOUND = 20_000
 const MOST_PATHS = 6_000
 const KNAPSACK_WORK = 600_000
 const FINEST_GRID = 20_000
@@ -122,22 +123,19 @@ class Round {
     const { chains, steps } = dual.problem
     dual.setPrices(point)
     const enumerator = new PathEnumerator(dual)
-    const most = Math.max(MOST_PATHS, 2 * chains)
+    const most = Math.max(MOST_FOUND, 2 * chains)
     for (let cutoff = gap; budget.used < 0.85; cutoff /= 2) {
       const found: Int32Array[] = []
       let size = 0
       for (let l = 0; l < chains && size <= most; l++) {
-        const { paths, completeTo } = enumerator.list(l, cutoff, MOST_PATHS)
+        const { paths, completeTo } = enumerator.list(l, cutoff, MOST_FOUND)
         found.push(paths.slice())
         size += completeTo < Number.POSITIVE_INFINITY ? most : paths.length / steps
       }
       budget.spend(size * 10)
       if (size > most) continue
-      const list = new Candidates(dual)
-      for (const [l, paths] of found.entries()) {
-        for (let from = 0; from < paths.length; from += steps) list.push(l, paths, from)
-        list.close()
-      }
+      const list = withoutDominated(dual, found)
+      if (list.size > Math.max(MOST_PATHS, 2 * chains)) continue
       return { list, completeTo: cutoff }
     }
     return { list: undefined, completeTo: 0 }
@@ -174,9 +172,73 @@ class Round {
     const dear = worth.filter(({ cost }) => cost > 0.03 * total).sort((a, b) => b.cost - a.cost)
     const shares: ((row: number) => number)[] = [() => 1]
     if (dear.length > 1) for (const { t } of dear.slice(0, 2)) shares.push((row) => (row === t ? 1 : 0))
-    budget.spend(shares.length * cells * pathsOf(open))
+    budget.spend((shares.length * cells * pathsOf(open)) / 4)
     return shares.map((share) => new Knapsack({ dual, point, list, open, share, cells }))
   }
+}
+
+/**
+ * Lists of the paths found, without those to which another one of their chain is never inferior: it costs no more, does the same
+ * to the frequencies and uses no more by any row that could bind. In every plan it could take their place.
+ */
+function withoutDominated(dual: Dual, found: readonly Int32Array[]): Candidates {
+  const { problem, rows } = dual
+  const { steps } = problem
+  const binding = bindingRows(dual)
+  const all = new Candidates(dual)
+  const list = new Candidates(dual)
+  for (const [l, paths] of found.entries()) {
+    const first = all.size
+    for (let from = 0; from < paths.length; from += steps) all.push(l, paths, from)
+    const order = Array.from({ length: all.size - first }, (_, i) => first + i)
+    order.sort((a, b) => at(all.cost, a) - at(all.cost, b))
+    const kept: number[] = []
+    for (const c of order) {
+      if (!kept.some((other) => isNoWorse(all, { other, c, binding, rows: rows.capacityBits.length }))) kept.push(c)
+    }
+    for (const c of kept) list.push(l, paths, (c - first) * steps)
+    list.close()
+  }
+  return list
+}
+
+type Pair = {
+  readonly other: number
+  readonly c: number
+  readonly binding: readonly number[]
+  readonly rows: number
+}
+
+/** Whether `other`, which costs no more, is as good as `c` in all else. */
+function isNoWorse({ use, hz, frequencies }: Candidates, { other, c, binding, rows }: Pair): boolean {
+  for (const t of binding) if (at(use, other * rows + t) > at(use, c * rows + t)) return false
+  for (let k = 0; k < frequencies; k++) {
+    if (at(hz, other * frequencies + k) !== at(hz, c * frequencies + k)) return false
+  }
+  return true
+}
+
+/** Rows that some plan breaks, the last ones first; all others hold whatever is chosen. */
+function bindingRows({ problem, rows }: Dual): readonly number[] {
+  const { chains, steps, optionStart, meanBits, varianceBits2 } = problem
+  let mean = 0
+  let variance = 0
+  for (let l = 0; l < chains; l++) {
+    let most = 0
+    let most2 = 0
+    for (let n = optionStart[l] ?? 0; n < (optionStart[l + 1] ?? 0); n++) {
+      most = Math.max(most, at(meanBits, n))
+      most2 = Math.max(most2, at(varianceBits2, n))
+    }
+    mean += most
+    variance += most2
+  }
+  const binding: number[] = []
+  for (let t = steps - 1; t >= 0; t--) {
+    const most = (mean + at(rows.slopePerBit, t) * variance) * (t + 1)
+    if (most > at(rows.capacityBits, t)) binding.push(t)
+  }
+  return binding
 }
 
 function pathsOf(open: OpenLists): number {

@@ -4,7 +4,7 @@ import type { Budget } from './budget.ts'
 import { Candidates, PathEnumerator } from './candidates.ts'
 import type { Dual } from './dual.ts'
 import { Choice, improveInPairs, improveSingly, repair } from './local-search.ts'
-import type { OptionPlan } from './problem.ts'
+import { type OptionPlan, shiftedPlan } from './problem.ts'
 
 export type PlanSearch = {
   readonly dual: Dual
@@ -44,7 +44,7 @@ export function findPlan(search: PlanSearch): FoundPlan | undefined {
     if (rowsHold(dual, gradient)) break
     if (budget.used > 0.8) break
   }
-  if (search.warm !== undefined) plans.push(shifted(dual, search.warm))
+  if (search.warm?.length === chains * steps) plans.push(shiftedPlan(dual.problem, search.warm))
 
   const list = new Candidates(dual)
   const paths = new PathEnumerator(dual)
@@ -135,15 +135,4 @@ function pairOrder(dual: Dual, point: Float64Array, list: Candidates): number[] 
 function rowsHold(dual: Dual, gradient: Float64Array): boolean {
   for (let t = 0; t < dual.problem.steps; t++) if (at(gradient, t) > 0) return false
   return true
-}
-
-/** The plan of the last tick a step later; its last options go on. */
-function shifted(dual: Dual, plan: OptionPlan): OptionPlan {
-  const { chains, steps } = dual.problem
-  if (plan.length !== chains * steps) return Int32Array.from(dual.plan)
-  const next = new Int32Array(plan.length)
-  for (let l = 0; l < chains; l++) {
-    for (let t = 0; t < steps; t++) next[l * steps + t] = plan[l * steps + Math.min(steps - 1, t + 1)] ?? 0
-  }
-  return next
 }

@@ -161,3 +161,12 @@ export function leastSlack(rows: LinearRows, { usedBits, variance2 }: Judgement)
   }
   return least
 }
+
+/** A plan one step later; its last options go on. */
+export function shiftedPlan({ chains, steps }: RollingProblem, plan: OptionPlan): OptionPlan {
+  const next = new Int32Array(plan.length)
+  for (let l = 0; l < chains; l++) {
+    for (let t = 0; t < steps; t++) next[l * steps + t] = plan[l * steps + Math.min(steps - 1, t + 1)] ?? 0
+  }
+  return next
+}

@@ -52,6 +52,9 @@ class Search {
   readonly #use: Float64Array
   readonly #least: Float64Array
   readonly #way: Int32Array
+  /** Place of the path taken in its list; and whether a list is the same as the one before. */
+  readonly #place: Int32Array
+  readonly #isLikeLast: Uint8Array
   #best: number
   #picked: Int32Array | undefined
   #bound: number
@@ -85,6 +88,10 @@ class Search {
       }
     }
     this.#way = new Int32Array(this.#depth)
+    this.#place = new Int32Array(this.#depth)
+    this.#isLikeLast = Uint8Array.from(open.lists, (paths, d) =>
+      areAlike(this.#list, open.lists[d - 1], paths) ? 1 : 0,
+    )
     this.#best = input.best
     this.#bound = input.best
   }
@@ -105,25 +112,29 @@ class Search {
       return
     }
     const paths = this.#input.open.lists[d] ?? []
-    const children: { readonly c: number; readonly bound: number }[] = []
-    for (const c of paths) {
+    const children: { readonly c: number; readonly place: number; readonly bound: number }[] = []
+    // Of chains that are alike only one order of their paths is looked at.
+    const from = this.#isLikeLast[d] === 1 ? (this.#place[d - 1] ?? 0) : 0
+    for (let place = from; place < paths.length; place++) {
+      const c = paths[place] ?? 0
       this.#nodes++
       if (!this.#fits(d, c)) continue
       const bound = this.#boundOf(d, c)
       if (this.#isDone(bound)) continue
-      children.push({ c, bound })
+      children.push({ c, place, bound })
     }
     if ((this.#nodes & 0xff) < paths.length) {
       this.#input.budget.spend(256 * (this.#k + this.#s))
       this.#stopped ||= this.#input.budget.used >= this.#input.stopAt
     }
     children.sort((a, b) => a.bound - b.bound)
-    for (const { c, bound } of children) {
+    for (const { c, place, bound } of children) {
       if (this.#isDone(bound)) continue
       if (this.#stopped) {
         this.#bound = Math.min(this.#bound, bound)
         continue
       }
+      this.#place[d] = place
       this.#enter(d, c)
       this.descend(d + 1)
     }
@@ -199,4 +210,19 @@ class Search {
     // Bounds at a leaf may lie below its value (the frequency term is linearised); what is known is the value itself.
     this.#bound = Math.min(this.#bound, objective)
   }
+}
+
+/** Whether two chains have the same paths in the same order: what they cost, use and do to the frequencies. */
+function areAlike(list: Candidates, one: readonly number[] | undefined, other: readonly number[]): boolean {
+  if (one?.length !== other.length) return false
+  const { rows, frequencies } = list
+  return one.every((a, i) => {
+    const b = other[i] ?? 0
+    if (at(list.cost, a) !== at(list.cost, b)) return false
+    for (let t = 0; t < rows; t++) if (at(list.use, a * rows + t) !== at(list.use, b * rows + t)) return false
+    for (let k = 0; k < frequencies; k++) {
+      if (at(list.hz, a * frequencies + k) !== at(list.hz, b * frequencies + k)) return false
+    }
+    return true
+  })
 }

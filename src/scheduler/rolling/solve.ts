@@ -6,12 +6,15 @@
  */
 
 import { at } from './arrays.ts'
-import { ascend } from './ascent.ts'
+import { type Ascent, ascend } from './ascent.ts'
 import { Budget, type Limit } from './budget.ts'
 import { Dual } from './dual.ts'
 import { closeGap } from './gap.ts'
 import { findPlan } from './plan-search.ts'
-import { judge, type LinearRows, type OptionPlan, type RollingProblem } from './problem.ts'
+import { judge, type LinearRows, leastSlack, type OptionPlan, type RollingProblem, shiftedPlan } from './problem.ts'
+
+/** Dual points on the way up that are kept, for the plans they make. */
+const TRAIL = 12
 
 /** Where the next tick's solve may start. */
 export type WarmStart = {
@@ -74,34 +77,45 @@ export function solve(problem: RollingProblem, rows: LinearRows, options: SolveO
   if (row !== undefined) return { kind: 'none', proven: true, row, elapsedMs: budget.elapsedMs }
 
   const dual = new Dual(problem, rows)
+  if (options.warm !== undefined) {
+    const kept = keepPlan(dual, options.warm, { gap: options.gap, budget })
+    if (kept !== undefined) return kept
+  }
   const cells = problem.chains * problem.steps
   const trail: Float64Array[] = []
   let evaluations = 0
   const small = cells <= 2000
+  const climb = (start: Float64Array): Ascent =>
+    ascend(
+      {
+        size: dual.size,
+        value: (point, gradient) => {
+          budget.spend(4 * cells)
+          return dual.value(point, gradient)
+        },
+      },
+      start,
+      {
+        maxEvaluations: 300,
+        tolerance: small ? 1e-7 : options.gap / 50,
+        bounded: problem.steps,
+        reach: dual.firstReach(),
+        stop: () => budget.used > 0.5,
+        onBetter: (point) => {
+          trail.push(Float64Array.from(point))
+          if (trail.length > TRAIL) trail.shift()
+        },
+      },
+    )
   const { warm } = options
-  const start = warm === undefined ? new Float64Array(dual.size) : dual.pointOf(warm.rowPrices, warm.frequencyPrices)
-  const ascent = ascend(
-    {
-      size: dual.size,
-      value: (point, gradient) => {
-        budget.spend(4 * cells)
-        return dual.value(point, gradient)
-      },
-    },
-    start,
-    {
-      maxEvaluations: 300,
-      tolerance: small ? 1e-7 : options.gap / 50,
-      bounded: problem.steps,
-      reach: dual.firstReach(),
-      stop: () => budget.used > 0.5,
-      onBetter: (point) => {
-        trail.push(Float64Array.from(point))
-        if (trail.length > 12) trail.shift()
-      },
-    },
-  )
+  let ascent = climb(warm === undefined ? new Float64Array(dual.size) : offKinks(dual, warm))
   evaluations += ascent.evaluations
+  // With few chains the way up can end at an edge; another way is cheap then.
+  if (warm !== undefined && small) {
+    const cold = climb(new Float64Array(dual.size))
+    evaluations += cold.evaluations
+    if (cold.value > ascent.value) ascent = cold
+  }
   const dualMs = budget.elapsedMs
 
   const found = findPlan({
@@ -147,6 +161,52 @@ export function solve(problem: RollingProblem, rows: LinearRows, options: SolveO
 
 export function relativeGap(objective: number, bound: number): number {
   return objective - bound <= 0 ? 0 : (objective - bound) / Math.max(Math.abs(objective), 1e-12)
+}
+
+/**
+ * The prices of the last tick, a little beside: as the best of that tick they lie where chains are indifferent between options,
+ * and there no slope tells the way.
+ */
+function offKinks(dual: Dual, warm: WarmStart): Float64Array {
+  return dual.pointOf(warm.rowPrices, warm.frequencyPrices).map((value, i) => value * (1 + 0.01 * Math.sin(1 + 7 * i)))
+}
+
+/** The plan of the last tick a step on, if the prices of that tick still prove it: most ticks bring nothing new. */
+function keepPlan(
+  dual: Dual,
+  warm: WarmStart,
+  { gap: wanted, budget }: { readonly gap: number; readonly budget: Budget },
+): Solution | undefined {
+  const { problem } = dual
+  const { chains, steps } = problem
+  if (warm.plan.length !== chains * steps) return undefined
+  const plan = shiftedPlan(problem, warm.plan)
+  const judged = judge(problem, plan)
+  if (!(judged.objective < Number.POSITIVE_INFINITY) || leastSlack(dual.rows, judged) < 0) return undefined
+  const point = dual.pointOf(warm.rowPrices, warm.frequencyPrices)
+  const bound = dual.value(point, new Float64Array(dual.size))
+  budget.spend(8 * chains * steps)
+  const gap = relativeGap(judged.objective, bound)
+  if (gap > wanted) return undefined
+  return {
+    kind: 'plan',
+    plan,
+    objective: judged.objective,
+    bound: Math.min(bound, judged.objective),
+    gap,
+    proven: true,
+    elapsedMs: budget.elapsedMs,
+    rowPrices: warm.rowPrices,
+    stats: {
+      evaluations: 1,
+      openPaths: 0,
+      nodes: 0,
+      dualBound: bound,
+      dualMs: budget.elapsedMs,
+      planMs: budget.elapsedMs,
+    },
+    warm: { ...warm, plan },
+  }
 }
 
 /** First row that cannot hold whatever is chosen: its capacity is below the least use. */

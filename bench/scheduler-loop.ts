@@ -1,0 +1,104 @@
+/**
+ * `npm run bench -- scheduler-loop [--seeds N] [--duration S] [--rate R] [--solver own|highs]`:
+ * the IEEE 39 lab in virtual time under the greedy and
+ * the rolling policy, the same seeds for both, in turns. Prints means with 95 % intervals, and of the differences seed by seed.
+ * `--rate` is the links' effectiveRatePerS; at 1500 key is short, at the scenario's 2200 it just suffices.
+ */
+import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { loadHighs, rollingSolverOf } from '../src/cli/process/highs.ts'
+import { LabWorld, type Metrics, parseScenario, planOf } from '../src/experiment/index.ts'
+import { cryptoReady } from '../src/protocol/index.ts'
+import type { PlanDetail, PolicyMeans } from '../src/scheduler/index.ts'
+import { setting } from './iec104/figures.ts'
+
+const POLICIES = ['greedy', 'rolling'] as const
+type Policy = (typeof POLICIES)[number]
+type Run = { readonly metrics: Metrics; readonly details: readonly PlanDetail[]; readonly safeBits: number }
+
+const FIGURES: readonly { readonly name: string; readonly of: (run: Run) => number }[] = [
+  { name: 'P_full', of: ({ metrics }) => metrics.pFull },
+  { name: 'P_delivered', of: ({ metrics }) => metrics.pDelivered },
+  { name: 'max |df|, Hz', of: ({ metrics }) => metrics.maxAbsDeltaFHz ?? Number.NaN },
+  { name: 'eta', of: ({ metrics }) => metrics.keyUtilizationRatio ?? Number.NaN },
+  { name: 'TRR, s', of: ({ metrics }) => metrics.trrS ?? Number.NaN },
+  { name: 'switches', of: ({ metrics }) => metrics.switches },
+  { name: 'least stock, kbit', of: ({ metrics }) => (metrics.keys?.minPoolBits ?? Number.NaN) / 1000 },
+  {
+    name: 'runs below K_safe, share',
+    of: ({ metrics, safeBits }) => ((metrics.keys?.minPoolBits ?? Number.POSITIVE_INFINITY) < safeBits ? 1 : 0),
+  },
+]
+
+export async function bench(args: readonly string[]): Promise<number> {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      seeds: { type: 'string', default: '30' },
+      duration: { type: 'string', default: '40' },
+      rate: { type: 'string', default: '1500' },
+      solver: { type: 'string', default: 'own' },
+    },
+  })
+  await cryptoReady
+  const means = values.solver === 'highs' ? { solver: rollingSolverOf(await loadHighs()) } : undefined
+  console.log(setting())
+  console.log(
+    `IEEE 39, ${values.duration} s, effectiveRatePerS ${values.rate}, ${values.seeds} seeds; mean and 95 % interval`,
+  )
+  const runs: Record<Policy, Run[]> = { greedy: [], rolling: [] }
+  for (let seed = 1; seed <= Number(values.seeds); seed++) {
+    for (const policy of POLICIES) runs[policy].push(runOf(policy, { ...values, seed, means }))
+    process.stderr.write(`\r${seed} of ${values.seeds} seeds`)
+  }
+  process.stderr.write('\n')
+  for (const { name, of } of FIGURES) {
+    const [greedy, rolling] = POLICIES.map((policy) => runs[policy].map(of))
+    const change = (rolling ?? []).map((value, i) => value - (greedy?.[i] ?? Number.NaN))
+    console.log(
+      `${name.padEnd(26)} greedy ${interval(greedy ?? [])}   rolling ${interval(rolling ?? [])}   difference ${interval(change)}`,
+    )
+  }
+  const solved = runs.rolling.flatMap(({ details }) => details).filter(({ mode }) => mode !== 'waiting')
+  const share = (mode: PlanDetail['mode']) => solved.filter((detail) => detail.mode === mode).length / solved.length
+  const proven = solved.filter((detail) => detail.proven).length / solved.length
+  console.log(
+    `plans recorded ${solved.length}: optimal ${percent(share('optimal'))}, without the end ${percent(share('reserve'))}, protect ${percent(share('protect'))}; gap proven ${percent(proven)}`,
+  )
+  const invalid = [...runs.greedy, ...runs.rolling].filter(({ metrics }) => !metrics.valid).length
+  console.log(`runs that are not valid: ${invalid}`)
+  return invalid === 0 ? 0 : 1
+}
+
+type RunOptions = {
+  readonly duration: string
+  readonly rate: string
+  readonly seed: number
+  readonly means: PolicyMeans | undefined
+}
+
+function runOf(policy: Policy, { duration, rate, seed, means }: RunOptions): Run {
+  const text = readFileSync('scenarios/ieee39.yaml', 'utf8')
+    .replace('policy: greedy', `policy: ${policy}`)
+    .replace('durationS: 60', `durationS: ${duration}`)
+    .replace('effectiveRatePerS: 2200', `effectiveRatePerS: ${rate}`)
+  const plan = planOf(parseScenario(text, 'scenarios/ieee39.yaml'))
+  const world = new LabWorld(plan, seed, means && { means })
+  const details = world
+    .run()
+    .filter(({ name }) => name === 'plan.detail')
+    .map((record) => JSON.parse(String(record['detail'])) as PlanDetail)
+  return { metrics: world.metrics('bench'), details, safeBits: plan.keyserver.pool.safeBits }
+}
+
+function interval(values: readonly number[]): string {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, values.length - 1)
+  // Student's t for some thirty values.
+  const half = 2.045 * Math.sqrt(variance / values.length)
+  return `${mean.toFixed(4)} +- ${half.toFixed(4)}`
+}
+
+function percent(ratio: number): string {
+  return `${(100 * ratio).toFixed(1)} %`
+}

@@ -1,0 +1,36 @@
+/** The part of a scenario that says who plays the game for key, and how: `scheduler.game`. */
+import { z } from 'zod'
+
+const MAX_AGENTS = 32
+const MAX_NODES = 2_000
+const name = () => z.string().min(1).max(32)
+
+export const GameSchema = z.strictObject({
+  solver: z
+    .enum(['equal', 'demand', 'ldCp', 'exact', 'social'])
+    .default('exact')
+    .describe(
+      'equal, demand: each agent alone in a fixed part; ldCp, exact: leader and followers; social: one planner',
+    ),
+  agents: z
+    .array(
+      z.strictObject({
+        id: name(),
+        nodes: z
+          .array(name())
+          .max(MAX_NODES)
+          .default([])
+          .describe('Its chains: those whose path goes through one of these'),
+        taskTypes: z
+          .array(z.enum(['shedding', 'agc', 'setpoint']))
+          .default([])
+          .describe('and those of these task types'),
+      }),
+    )
+    .min(1)
+    .max(MAX_AGENTS)
+    .describe('The first leads; a chain belongs to the first that claims it, else to the leader'),
+  followerWeight: z.number().min(0).max(1000).default(0.3).describe("omega: weight of the followers' losses"),
+  floorRatio: z.number().min(0).max(1).default(0.95).describe('phi: least grant, of a share by demand'),
+  riskRatio: z.number().positive().max(0.5).default(0.05).describe('eps of the chance constraint'),
+})

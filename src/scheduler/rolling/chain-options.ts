@@ -1,0 +1,71 @@
+/** The options of chains as the rolling problem counts them: off, then each allowed suite on each path. */
+import type { PoolStatus, Suite } from '../../runtime/contract.ts'
+import type { Chain } from '../chain.ts'
+import { kappaBits, pooledHops } from '../key-cost.ts'
+import { pathIsUp, type SchedulerView } from '../policy.ts'
+import { linkBetween } from '../topology.ts'
+
+export type ChainOption = {
+  readonly suite: Suite | undefined
+  /** Index of the path; 0 for off. */
+  readonly path: number
+  /** Key a message takes from the pool on the whole path, bits. */
+  readonly messageBits: number
+  /** Cost a second: below the required suite, off, or on another than the first path. */
+  readonly costPerS: number
+}
+
+/** A longer way is taken only for a reason: cost a second of each place down the list of paths, of the chain's xi_deg. */
+const PATH_COST_RATIO = 0.01
+/** OTP where AES is enough is no gain; this much of xi_deg keeps it from being chosen when key costs nothing. */
+const SPARE_COST_RATIO = 1e-3
+
+/** Options of a chain; they depend on chain and topology alone. */
+export function optionsOf(
+  chain: Chain,
+  { topology, messagesPerRekey }: Pick<SchedulerView, 'topology'> & { readonly messagesPerRekey: number },
+): readonly ChainOption[] {
+  const { degradeWeight, lossWeight, requiredSuite } = chain
+  const options: ChainOption[] = [{ suite: undefined, path: 0, messageBits: 0, costPerS: lossWeight }]
+  for (const [path, nodes] of chain.paths.entries()) {
+    const hops = pooledHops(nodes, topology)
+    for (const suite of ['aes', 'otp'] as const) {
+      if (!chain.allowedSuites.includes(suite)) continue
+      const service = suite === requiredSuite ? 0 : suite === 'aes' ? degradeWeight : SPARE_COST_RATIO * degradeWeight
+      options.push({
+        suite,
+        path,
+        messageBits: kappaBits(suite, chain.apduBytes, messagesPerRekey) * hops,
+        costPerS: service + path * PATH_COST_RATIO * degradeWeight,
+      })
+    }
+  }
+  return options
+}
+
+/** Whether a path can be used now: its links are up, and a command and its answer are in time on it. */
+export function isUsable(path: readonly string[], chain: Chain, view: SchedulerView): boolean {
+  return pathIsUp(path, view) && 2 * delayOf(path, view) <= chain.deadlineMs
+}
+
+function delayOf(path: readonly string[], { topology, status }: SchedulerView): number {
+  const delays = delaysOf(status)
+  let sum = 0
+  for (let i = 1; i < path.length; i++) {
+    const link = linkBetween(topology, path[i - 1] ?? '', path[i] ?? '')?.link
+    const delayMs = link === undefined ? 0 : (delays.get(link) ?? 0)
+    // A link that is down has no delay; whether it is up is asked elsewhere.
+    if (Number.isFinite(delayMs)) sum += delayMs
+  }
+  return sum
+}
+
+const delayTables = new WeakMap<PoolStatus, ReadonlyMap<number, number>>()
+
+function delaysOf(status: PoolStatus): ReadonlyMap<number, number> {
+  const known = delayTables.get(status)
+  if (known !== undefined) return known
+  const table = new Map(status.links.map(({ link, delayMs }) => [link, delayMs]))
+  delayTables.set(status, table)
+  return table
+}

@@ -1,0 +1,50 @@
+/** Why a plan is as it is: what was foreseen, what key was worth, and what each chain's options would have cost. */
+
+/** Steps are those of the horizon. */
+export type PlanDetail = {
+  /**
+   * `optimal`: solved with the reserve at the end. `reserve`: only without it. `protect`: no plan keeps the rows, so the most
+   * urgent chains alone are served. `waiting`: the pool has not been heard of yet.
+   */
+  readonly mode: 'optimal' | 'reserve' | 'protect' | 'waiting'
+  /** Who made the forecast. */
+  readonly forecast: string
+  readonly stepMs: number
+  readonly stockBits: number
+  readonly supplyBits: readonly number[]
+  /** Lower band of the stock as the forecast gives it, if use goes on as seen. */
+  readonly stockLowerBits: readonly number[]
+  /** Use that no chain explains, bits a step. */
+  readonly otherBits: number
+  /** Key the chains may use up to each step, and use on average by the plan. */
+  readonly availableBits: readonly number[]
+  readonly usedBits: readonly number[]
+  /** What the chance row leaves. */
+  readonly slackBits: readonly number[]
+  /** What a bit more up to each step would save. */
+  readonly rowPrices: readonly number[]
+  readonly objective: number
+  readonly bound: number
+  readonly gap: number
+  readonly proven: boolean
+  /** Time the solver took, ms; 0 where it has no clock. */
+  readonly solveMs: number
+  readonly chains: readonly ChainDetail[]
+}
+
+/** A chain in the first step: its options, a second each. */
+export type ChainDetail = {
+  readonly chain: string
+  /** Index of the option taken. */
+  readonly taken: number
+  readonly options: readonly {
+    /** `off`, or suite and path: `otp 0`. */
+    readonly name: string
+    readonly usable: boolean
+    readonly costPerS: number
+    /** Mean key, bit/s. */
+    readonly keyBps: number
+    /** That key at the plan's prices, and the risk it brings. */
+    readonly keyCostPerS: number
+  }[]
+}

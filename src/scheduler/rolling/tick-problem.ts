@@ -1,0 +1,205 @@
+/** The rolling problem of one tick, from chains, links and forecast. */
+import type { Chain } from '../chain.ts'
+import type { Decision, SchedulerView } from '../policy.ts'
+import { stateOfSuite } from '../policy.ts'
+import { type ChainOption, isUsable, optionsOf } from './chain-options.ts'
+import type { FrequencyTerm, RollingProblem } from './problem.ts'
+
+/** What the horizon brings, by step. */
+export type Horizon = {
+  readonly stepMs: number
+  readonly stockBits: number
+  /** eta_buf: never planned with. */
+  readonly bufferBits: number
+  /** Must be there at the end besides. */
+  readonly reserveBits: number
+  readonly supplyBits: Float64Array
+  /** Standard deviation of supply and unexplained use from the first step to each, bits. */
+  readonly supplySdBits: Float64Array
+  /** Use that no chain explains, bits a step. */
+  readonly otherBits: number
+  readonly z: number
+  readonly deltaFHz: number
+}
+
+/** Linearised frequency responses of the grid, made when the lab is planned. Times are ticks after a pulse. */
+export type Responses = {
+  /** Cost of 1 Hz^2 in a step. */
+  readonly weight: number
+  /** Hz after one unit of each pulse shape, by time since, s: `samples[r][i]` at i * sampleS. */
+  readonly sampleS: number
+  readonly samples: readonly (readonly number[])[]
+  /** How the present deviation decays if nobody acts, of its value, by time: the same sampling. */
+  readonly decay: readonly number[]
+  /** Units that a chain gives a second for each Hz of deviation, against it: by chain id, for each shape. */
+  readonly unitsPerHz: Readonly<Record<string, readonly number[]>>
+}
+
+/** Chains with their options, and which of them can be used now. */
+export type Work = {
+  readonly chains: readonly Chain[]
+  readonly options: readonly (readonly ChainOption[])[]
+  /** By chain and option. */
+  readonly usable: readonly (readonly boolean[])[]
+  /** Option of the last tick, -1: none. */
+  readonly initial: Int32Array
+}
+
+/** Keeps what stays the same from tick to tick while the chains do. */
+export class Workplace {
+  readonly #messagesPerRekey: number
+  #chains: readonly Chain[] | undefined
+  #topology: SchedulerView['topology'] | undefined
+  #options: readonly (readonly ChainOption[])[] = []
+  #withPath = new Set<Chain>()
+
+  constructor(messagesPerRekey: number) {
+    this.#messagesPerRekey = messagesPerRekey
+  }
+
+  /** Whether some path of the chain was usable at the last `prepare`. */
+  hasPath(chain: Chain): boolean {
+    return this.#withPath.has(chain)
+  }
+
+  prepare(view: SchedulerView, before: ReadonlyMap<string, Decision>): Work {
+    const { chains, topology } = view
+    if (this.#chains !== chains || this.#topology !== topology) {
+      this.#chains = chains
+      this.#topology = topology
+      this.#options = chains.map((chain) => optionsOf(chain, { topology, messagesPerRekey: this.#messagesPerRekey }))
+    }
+    const options = this.#options
+    this.#withPath = new Set()
+    const usable = chains.map((chain, l) => {
+      const open = chain.paths.map((path) => isUsable(path, chain, view))
+      if (open.includes(true)) this.#withPath.add(chain)
+      // Without any path the chain keeps the one it had: commands wait for it to come back.
+      const kept = open.includes(true) ? -1 : (before.get(chain.id)?.path ?? 0)
+      return (options[l] ?? []).map(({ suite, path }) => suite === undefined || open[path] === true || path === kept)
+    })
+    const initial = Int32Array.from(chains, (chain, l) => {
+      const last = before.get(chain.id)
+      if (last === undefined) return -1
+      return (options[l] ?? []).findIndex(({ suite, path }) =>
+        suite === undefined ? last.state === 0 : stateOfSuite(suite) === last.state && path === last.path,
+      )
+    })
+    return { chains, options, usable, initial }
+  }
+}
+
+export function problemOf(work: Work, horizon: Horizon, responses: Responses | undefined): RollingProblem {
+  const { chains, options, usable, initial } = work
+  const { stepMs, supplyBits, supplySdBits, otherBits, stockBits, bufferBits, reserveBits, z } = horizon
+  const steps = supplyBits.length
+  const stepS = stepMs / 1000
+  const optionStart = new Int32Array(chains.length + 1)
+  for (const [l, list] of options.entries()) optionStart[l + 1] = (optionStart[l] ?? 0) + list.length
+  const total = optionStart[chains.length] ?? 0
+  const meanBits = new Float64Array(total)
+  const varianceBits2 = new Float64Array(total)
+  const cost = new Float64Array(total * steps)
+  for (const [l, chain] of chains.entries()) {
+    for (const [m, { messageBits, costPerS }] of (options[l] ?? []).entries()) {
+      const n = (optionStart[l] ?? 0) + m
+      meanBits[n] = messageBits * chain.ratePerS * stepS
+      varianceBits2[n] = messageBits * messageBits * chain.ratePerS * stepS
+      const value = usable[l]?.[m] === true ? costPerS * stepS : Number.POSITIVE_INFINITY
+      cost.fill(value, n * steps, (n + 1) * steps)
+    }
+  }
+  const availableBits = new Float64Array(steps)
+  const sd = new Float64Array(steps)
+  let supply = 0
+  for (let t = 0; t < steps; t++) {
+    // Key of a step may be used from the next step on; the unexplained use of a step comes first.
+    const end = t === steps - 1 ? reserveBits : 0
+    availableBits[t] = stockBits - bufferBits + supply - otherBits * (t + 1) - end
+    sd[t] = t === 0 ? 0 : (supplySdBits[t - 1] ?? 0)
+    supply += supplyBits[t] ?? 0
+  }
+  const frequency = responses && frequencyOf(work, { optionStart, total, steps, stepS, horizon, responses })
+  return {
+    chains: chains.length,
+    steps,
+    optionStart,
+    meanBits,
+    varianceBits2,
+    cost,
+    switchCost: Float64Array.from(chains, ({ switchWeight }) => switchWeight),
+    initial,
+    availableBits,
+    supplySdBits: sd,
+    z,
+    ...(frequency && { frequency }),
+  }
+}
+
+type Shape = {
+  readonly optionStart: Int32Array
+  readonly total: number
+  readonly steps: number
+  readonly stepS: number
+  readonly horizon: Horizon
+  readonly responses: Responses
+}
+
+/** The present deviation dies away by itself; chains that are on act against it in every step. */
+function frequencyOf({ chains, options }: Work, shape: Shape): FrequencyTerm {
+  const { optionStart, total, steps, stepS, horizon, responses } = shape
+  const { samples, decay, sampleS, unitsPerHz, weight } = responses
+  const rank = samples.length
+  const at = (list: readonly number[], s: number): number =>
+    list[Math.min(list.length - 1, Math.round(s / sampleS))] ?? 0
+  const base = Float64Array.from({ length: steps }, (_, k) => horizon.deltaFHz * at(decay, (k + 1) * stepS))
+  const response = new Float64Array(steps * rank * steps)
+  for (let k = 0; k < steps; k++) {
+    for (let r = 0; r < rank; r++) {
+      for (let t = 0; t <= k; t++) response[(k * rank + r) * steps + t] = at(samples[r] ?? [], (k - t + 1) * stepS)
+    }
+  }
+  const gain = new Float64Array(total * rank)
+  for (const [l, chain] of chains.entries()) {
+    const units = unitsPerHz[chain.id]
+    if (units === undefined) continue
+    for (let m = 1; m < (options[l]?.length ?? 0); m++) {
+      for (let r = 0; r < rank; r++) {
+        gain[((optionStart[l] ?? 0) + m) * rank + r] = -(units[r] ?? 0) * horizon.deltaFHz * stepS
+      }
+    }
+  }
+  return { weight, count: steps, rank, base, response, gain }
+}
+
+/**
+ * Spreads for the linear rows: those of a plan that uses what a row allows, M = available - z sqrt(sd^2 + V), at the ratio of
+ * V to M that all chains have at their most. Where a row binds that is about the spread of the best plan; where none binds
+ * it does not matter. (The spread of the last plan would not do: after a plan that spares key it is so small that
+ * the rows forbid to use more.)
+ */
+export function spreadOf(problem: RollingProblem): Float64Array {
+  const { chains, steps, optionStart, meanBits, varianceBits2, supplySdBits, availableBits, z } = problem
+  let mean = 0
+  let variance = 0
+  for (let l = 0; l < chains; l++) {
+    let most = 0
+    let most2 = 0
+    for (let n = optionStart[l] ?? 0; n < (optionStart[l + 1] ?? 0); n++) {
+      if ((problem.cost[n * steps] ?? 0) === Number.POSITIVE_INFINITY) continue
+      most = Math.max(most, meanBits[n] ?? 0)
+      most2 = Math.max(most2, varianceBits2[n] ?? 0)
+    }
+    mean += most
+    variance += most2
+  }
+  const ratio = mean > 0 ? variance / mean : 0
+  return Float64Array.from({ length: steps }, (_, t) => {
+    const sd2 = (supplySdBits[t] ?? 0) ** 2
+    // x = sqrt(sd^2 + ratio M) with M = available - z x: the positive root of x^2 + ratio z x = sd^2 + ratio available.
+    const right = sd2 + ratio * Math.max(0, availableBits[t] ?? 0)
+    const half = (ratio * z) / 2
+    const root = Math.sqrt(half * half + right) - half
+    return Math.max(1, Math.min(root, Math.sqrt(sd2 + variance * (t + 1))), Math.sqrt(sd2))
+  })
+}

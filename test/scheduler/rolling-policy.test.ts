@@ -1,0 +1,279 @@
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import { explanationAt } from '../../src/cli/explain/explanation.ts'
+import { explanationText } from '../../src/cli/explain/explanation-text.ts'
+import { parseScenario, planOf } from '../../src/experiment/index.ts'
+import type { Forecaster } from '../../src/forecast/index.ts'
+import type { MasterConfig } from '../../src/master/index.ts'
+import { Planning } from '../../src/master/planning.ts'
+import type { LinkState, PoolStatus } from '../../src/runtime/contract.ts'
+import {
+  type Chain,
+  type ChainSpec,
+  chain,
+  normalQuantile,
+  type Plan,
+  policyOf,
+  quantileOf,
+  type Responses,
+  type RollingOptions,
+  RollingPolicy,
+  type SchedulerView,
+  topology,
+} from '../../src/scheduler/index.ts'
+
+const LINKS = [
+  { link: 1, ends: ['master', 'gw-a'], pooled: true },
+  { link: 2, ends: ['gw-a', 'rtu'], pooled: true },
+  { link: 3, ends: ['master', 'gw-b'], pooled: true },
+  { link: 4, ends: ['gw-b', 'rtu'], pooled: true },
+  { link: 5, ends: ['rtu', 'ied'], pooled: false },
+] as const
+const PATHS = [
+  ['master', 'gw-a', 'rtu', 'ied'],
+  ['master', 'gw-b', 'rtu', 'ied'],
+]
+
+function make(spec: Partial<ChainSpec> & { readonly id: string }): Chain {
+  return chain({
+    taskType: 'setpoint',
+    priority: 1,
+    requiredSuite: 'otp',
+    allowedSuites: ['otp', 'aes'],
+    paths: PATHS,
+    deadlineMs: 2000,
+    ratePerS: 1,
+    apduBytes: 16,
+    ...spec,
+  })
+}
+
+/** Each takes 512 bit/s in OTP on two pooled hops; the later ones are worth more. */
+const CHAINS = [1, 2, 3, 4].map((n) => make({ id: `c${n}`, degradeWeight: n, priority: n, lossWeight: 10 * n }))
+
+type Situation = {
+  readonly tMs: number
+  readonly poolBits: number
+  readonly rateBps: number
+  readonly down?: readonly number[]
+  readonly delayMs?: readonly number[]
+}
+
+function status({ tMs, poolBits, rateBps, down = [], delayMs = [] }: Situation): PoolStatus {
+  const links: LinkState[] = [1, 2, 3, 4].map((link) => ({
+    link,
+    up: !down.includes(link),
+    rateBps: down.includes(link) ? 0 : rateBps / 4,
+    delayMs: delayMs[link] ?? 1,
+  }))
+  const generatedBits = 100_000 + (rateBps * tMs) / 1000
+  const books = { generatedBits, usedBits: 0, expiredBits: 0, discardedBits: 0, reservedBits: 0, poolBits }
+  return { tMs, level: 'normal', safeBits: 4_000, thBits: 8_000, capBits: 100_000, books, links }
+}
+
+function view(situation: Situation, chains: readonly Chain[] = CHAINS): SchedulerView {
+  const { down = [] } = situation
+  return {
+    status: status(situation),
+    chains,
+    topology: LINK_TABLE,
+    linkUp: new Map(down.map((link) => [link, false])),
+    deltaFHz: 0,
+  }
+}
+const LINK_TABLE = topology(LINKS)
+
+/** Says that supply and use go on as in the last step. */
+class LastStep implements Forecaster {
+  readonly name = 'last step'
+  #supplyBits = 0
+  #stockBits = 0
+  observe({ generatedBits, stockBits }: { readonly generatedBits: number; readonly stockBits: number }): void {
+    this.#supplyBits = generatedBits
+    this.#stockBits = stockBits
+  }
+  forecast(steps: number) {
+    const stockBits = new Float64Array(steps).fill(this.#stockBits)
+    return {
+      stepMs: 100,
+      source: this.name,
+      supplyBits: new Float64Array(steps).fill(this.#supplyBits),
+      supplySdBits: Float64Array.from({ length: steps }, (_, i) => 2 * Math.sqrt(i + 1)),
+      stockBits,
+      stockLowerBits: stockBits,
+      demandBits: new Float64Array(steps),
+    }
+  }
+}
+
+const RESPONSES: Responses = { weight: 1, sampleS: 0.1, samples: [[0, 1e-4]], decay: [1, 0.9], unitsPerHz: {} }
+
+function policy(): RollingPolicy {
+  return new RollingPolicy(options())
+}
+
+function options(): RollingOptions {
+  return {
+    forecaster: () => new LastStep(),
+    tickMs: 100,
+    horizonS: 10,
+    steps: 10,
+    risk: 0.05,
+    riskBound: 'bonferroni',
+    limit: { kind: 'work', units: 4_000_000 },
+    gap: 1e-4,
+    protectedPriority: 1,
+    messagesPerRekey: 64,
+  }
+}
+
+/** The plan after twenty ticks of the same situation. */
+function settled(situation: Omit<Situation, 'tMs'>, chains: readonly Chain[] = CHAINS): Plan {
+  const rolling = policy()
+  let plan: Plan | undefined
+  for (let tMs = 100; tMs <= 2000; tMs += 100) plan = rolling.plan(view({ ...situation, tMs }, chains), tMs)
+  if (plan === undefined) throw new Error('no plan')
+  return plan
+}
+
+const states = ({ decisions }: Plan) => [...decisions.values()].map(({ state }) => state)
+
+t.test('with key enough every chain has its required suite on its first path', async (t) => {
+  const plan = settled({ poolBits: 90_000, rateBps: 4_000 })
+  t.same(states(plan), [2, 2, 2, 2])
+  t.same(
+    [...plan.decisions.values()].map(({ path }) => path),
+    [0, 0, 0, 0],
+  )
+})
+
+t.test('when key is short the chains that are worth least give way, and come back with the key', async (t) => {
+  const rolling = policy()
+  const seen: string[] = []
+  for (let tMs = 100; tMs <= 3000; tMs += 100) {
+    const plan = rolling.plan(view({ tMs, poolBits: tMs < 2000 ? 9_000 : 60_000, rateBps: 1_500 }), tMs)
+    seen.push(states(plan).join(''))
+  }
+  const [short = '', rich = ''] = [seen[18], seen.at(-1)]
+  t.ok(/1/.test(short), `some in AES: ${short}`)
+  t.equal([...short].toSorted().join(''), short, 'those of little weight first')
+  t.equal(rich, '2222')
+})
+
+t.test('a chain is never planned over a link that is down, or a way too slow for its deadline', async (t) => {
+  const cut = settled({ poolBits: 90_000, rateBps: 4_000, down: [2] })
+  t.same(
+    [...cut.decisions.values()].map(({ path, pathUp }) => `${path} ${pathUp}`),
+    CHAINS.map(() => '1 true'),
+  )
+  const slow = settled({ poolBits: 90_000, rateBps: 4_000, delayMs: [0, 1, 1500] })
+  t.same(
+    [...slow.decisions.values()].map(({ path }) => path),
+    [1, 1, 1, 1],
+  )
+  const apart = settled({ poolBits: 90_000, rateBps: 4_000, down: [2, 4] })
+  t.same(
+    [...apart.decisions.values()].map(({ path, pathUp }) => `${path} ${pathUp}`),
+    CHAINS.map(() => '0 false'),
+  )
+})
+
+t.test('when no plan keeps K_safe it goes to protect mode and says so', async (t) => {
+  const plan = settled({ poolBits: 3_000, rateBps: 100 })
+  t.equal(plan.level, 'protect')
+  t.same(states(plan), [2, 1, 1, 1])
+  t.match(plan.detail?.make(), { mode: 'protect' })
+})
+
+t.test('it never plans more than the chance rows allow', async (t) => {
+  for (const poolBits of [4_500, 6_000, 9_000, 20_000]) {
+    const detail = settled({ poolBits, rateBps: 1_000 }).detail?.make()
+    if (detail?.mode === 'protect') continue
+    t.ok(
+      detail?.slackBits.every((bits) => bits >= -1e-6),
+      `stock ${poolBits}`,
+    )
+    t.ok((detail?.gap ?? 1) <= 1, `gap ${detail?.gap}`)
+  }
+})
+
+t.test('the same views give the same plans', async (t) => {
+  const run = () => settled({ poolBits: 9_000, rateBps: 1_200 })
+  t.same([...run().decisions], [...run().decisions])
+})
+
+t.test('before the key server has spoken every chain has its required suite', async (t) => {
+  const unknown = view({ tMs: 0, poolBits: 0, rateBps: 0 })
+  const plan = policy().plan({ ...unknown, status: { ...unknown.status, capBits: 0 } }, 0)
+  t.same(states(plan), [2, 2, 2, 2])
+})
+
+t.test('a scenario’s `rolling` makes the policy with the shipped forecast', async (t) => {
+  const spec = { policy: 'rolling', horizonS: 10, dwellS: 2, protectedPriority: 0, messagesPerRekey: 64 } as const
+  const made = policyOf(spec)
+  t.equal(made.name, 'rolling')
+  for (let tMs = 100; tMs <= 500; tMs += 100) made.plan(view({ tMs, poolBits: 50_000, rateBps: 3_000 }), tMs)
+  const plan = made.plan(view({ tMs: 600, poolBits: 50_000, rateBps: 3_000 }), 600)
+  t.match(plan.detail?.make().forecast, /kalman/)
+})
+
+t.test('from the events alone the plan of any time is explained', async (t) => {
+  const config: Pick<MasterConfig, 'chains' | 'links' | 'topology'> = {
+    chains: CHAINS.map((each) => ({ chain: each })),
+    links: [],
+    topology: LINKS.map(({ ends: [a, b], ...link }) => ({ ...link, ends: [a, b] })),
+  }
+  const planning = new Planning(config, policy())
+  const events = []
+  for (let tMs = 100; tMs <= 2000; tMs += 100) {
+    planning.setStatus(status({ tMs, poolBits: 9_000, rateBps: 1_500 }))
+    for (const event of planning.step(() => true, 0, tMs)) events.push({ ...event, tMs, node: 'master' })
+  }
+  t.equal(explanationAt(events, 50), undefined, 'nothing was planned yet')
+  const explained = explanationAt(events, 1950)
+  t.equal(explained?.chains.length, 4)
+  t.match(explained?.detail, { mode: 'optimal', forecast: 'last step' })
+  if (explained === undefined) return
+  const text = explanationText(explained)
+  for (const part of ['last step', 'binds', 'c1', 'key is worth more elsewhere', 'gap']) t.ok(text.includes(part), part)
+  t.notOk(text.includes('NaN'))
+})
+
+t.test(
+  'where the frequency counts, the grid’s responses come with the plan and chains that are off lose them',
+  async (t) => {
+    const text = readFileSync('scenarios/ieee39.yaml', 'utf8')
+    const planned = (scheduler: string) =>
+      planOf(parseScenario(text.replace('{ policy: greedy, tickMs: 100 }', scheduler), 'ieee39.yaml')).scheduler
+    t.equal(planned('{ policy: rolling }').responses, undefined, 'by default it does not')
+    const { responses } = planned('{ policy: rolling, rolling: { frequencyWeight: 100 } }')
+    t.same(Object.keys(responses?.unitsPerHz ?? {}), ['agc-30', 'agc-33', 'agc-34', 'agc-36'])
+    t.ok((responses?.samples[0]?.at(-1) ?? 0) > 1e-4, 'more power lifts the frequency')
+    t.equal(responses?.decay[0], 1)
+    const agc = CHAINS.map((each) => ({ ...each, taskType: 'agc' }))
+    const frequencyWeight = { ...responses, weight: 1e6, unitsPerHz: { c1: [15] } }
+    const costOf = (deltaFHz: number) => {
+      const rolling = new RollingPolicy({ ...options(), responses: { ...RESPONSES, ...frequencyWeight } })
+      const seen = { ...view({ tMs: 100, poolBits: 4_100, rateBps: 100 }, agc), deltaFHz }
+      rolling.plan(seen, 100)
+      return (
+        rolling.plan({ ...seen, status: status({ tMs: 200, poolBits: 4_100, rateBps: 100 }) }, 200).detail?.make()
+          .objective ?? 0
+      )
+    }
+    t.ok(costOf(-0.1) > costOf(0), 'a deviation costs')
+  },
+)
+
+t.test('quantiles are those of the distributions they name', async (t) => {
+  const near = (a: number, b: number) => t.ok(Math.abs(a - b) < 1e-6, `${a} is ${b}`)
+  near(normalQuantile(0.95), 1.6448536269514722)
+  near(normalQuantile(0.005), -2.5758293035489004)
+  near(quantileOf({ bound: 'bonferroni', risk: 0.05, steps: 10 }), 2.5758293035489004)
+  near(quantileOf({ bound: 'gaussian', risk: 0.05, steps: 10 }), 1.6448536269514722)
+  near(quantileOf({ bound: 'cantelli', risk: 0.05, steps: 10 }), Math.sqrt(19))
+  const errors = Array.from({ length: 1000 }, (_, i) => i / 100)
+  t.equal(quantileOf({ bound: 'empirical', risk: 0.1, steps: 2, errors }), 9.49)
+  near(quantileOf({ bound: 'empirical', risk: 0.05, steps: 10, errors: [1, 2, 3] }), 2.5758293035489004)
+  t.throws(() => quantileOf({ bound: 'gaussian', risk: 1, steps: 10 }), RangeError)
+})
