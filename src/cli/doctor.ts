@@ -26,14 +26,14 @@ Example: ./q104 doctor`,
     const { isolation, why } = await detectIsolation()
     const capture = await Capture.available(isolation)
     const lines = [
-      `node        ${process.version}`,
-      `user        ${process.getuid?.() === 0 ? 'root' : 'not root'}`,
-      `isolation   ${isolation}: ${why}`,
-      `impairment  ${(await hasNetem()) ? 'netem: the kernel has sch_netem' : 'transport: the kernel has no sch_netem'}`,
-      `capture     ${capture.available ? 'yes' : `by the nodes themselves: ${capture.why}`}`,
+      `node          ${process.version}`,
+      `user          ${process.getuid?.() === 0 ? 'root' : 'not root'}`,
+      `isolation     ${isolation}: ${why}`,
+      `impairment    ${(await hasNetem()) ? 'netem: the kernel has sch_netem' : 'transport: the kernel has no sch_netem'}`,
+      `capture       ${capture.available ? 'yes' : `by the nodes themselves: ${capture.why}`}`,
       ...TOOLS.map(([tool, use, debian]) => {
         const path = findTool(tool)
-        return `${tool.padEnd(12)}${path ?? `missing (${use}); get it: apt-get install ${debian}`}`
+        return `${tool.padEnd(14)}${path ?? `missing (${use}); get it: apt-get install ${debian}`}`
       }),
     ]
     process.stdout.write(`${lines.join('\n')}\n`)

@@ -1,4 +1,4 @@
-import type { Server } from 'node:net'
+import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import {
   detectIsolation,
@@ -13,6 +13,7 @@ import { planOf } from '../experiment/index.ts'
 import { AlertSetupError, InfluxAddressError, influxTarget, receiversOf } from '../observe/index.ts'
 import { listenForPage, PAGE_PORT, type PagePlace } from './api/run-page.ts'
 import { CliError } from './errors.ts'
+import type { MetricsPlace } from './lab/metrics-server.ts'
 import type { Watchers } from './lab/observer.ts'
 import { runLab } from './lab/run-lab.ts'
 import { Terminal } from './lab/terminal.ts'
@@ -43,8 +44,10 @@ const OPTIONS = {
   json: { type: 'boolean', default: false },
 } as const
 
-/** Number of a listening socket that this process was given. */
+/** Variables with the numbers of listening sockets that this process was given, and where those begin. */
 const PAGE_SOCKET = 'Q104_PAGE_SOCKET'
+const METRICS_SOCKET = 'Q104_METRICS_SOCKET'
+const FIRST_INHERITED_FD = 3
 
 /** What the lab's network refuses because of what was asked for. */
 const BAD_INPUT = [IsolationError, LabBusyError, PlanError, StateDirError]
@@ -96,7 +99,7 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
     const page = values['no-page'] ? undefined : placeOf(values.port)
     try {
       const detected = await detectIsolation(asked)
-      if (detected.isolation === 'userns' && !insideUserns()) return await runInUserns(page)
+      if (detected.isolation === 'userns' && !insideUserns()) return await runInUserns(page, watchers.metrics)
       if (plan.keyserver.etsi014 !== undefined && detected.isolation === 'userns') {
         throw new CliError('keys.source: etsi014 cannot leave a user namespace, expected --isolation netns or loopback')
       }
@@ -122,16 +125,24 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
   },
 }
 
-/** Runs this command again inside a user namespace, whose network is its own: the page's socket is made out here. */
-async function runInUserns(page: PagePlace | undefined): Promise<number> {
-  const args = process.argv.slice(1)
-  if (page?.kind !== 'port') return reexecInUserns(args)
-  const socket = await listenForPage(page)
-  try {
-    return await reexecInUserns(args, { env: { [PAGE_SOCKET]: '3' }, sockets: [descriptorOf(socket)] })
-  } finally {
-    socket.close()
-  }
+/** Runs this command again inside a user namespace, whose network is its own: sockets for people are made out here. */
+async function runInUserns(page: PagePlace | undefined, metrics: MetricsPlace | undefined): Promise<number> {
+  const outer: (readonly [variable: string, socket: Server])[] = []
+  if (page?.kind === 'port') outer.push([PAGE_SOCKET, await listenForPage(page)])
+  if (metrics !== undefined && 'host' in metrics) outer.push([METRICS_SOCKET, await listenOn(metrics)])
+  const env = Object.fromEntries(outer.map(([variable], index) => [variable, String(FIRST_INHERITED_FD + index)]))
+  const ended = reexecInUserns(process.argv.slice(1), { env, sockets: outer.map(([, socket]) => descriptorOf(socket)) })
+  // The inner process has descriptors of its own; if we listened on, we would take callers away from it.
+  for (const [, socket] of outer) socket.close()
+  return ended
+}
+
+function listenOn(place: { readonly host: string; readonly port: number }): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', (error) => reject(new CliError(`--metrics: ${place.host}:${place.port}: ${error.message}`)))
+    server.listen(place, () => resolve(server))
+  })
 }
 
 /** The file descriptor of a socket: Node has it on its handle, and no other way to it. */
@@ -148,12 +159,19 @@ function placeOf(port: string | undefined): PagePlace {
   return { kind: 'port', port: parsePort(port, '--port'), asked: true }
 }
 
+/** Where the metrics are served; in a user namespace, on the socket that was made outside. */
+function metricsPlaceOf(text: string): MetricsPlace {
+  const fd = process.env[METRICS_SOCKET]
+  if (insideUserns() && fd !== undefined) return { fd: Number(fd) }
+  return parseListen(text, '--metrics')
+}
+
 /** @throws CliError naming the option or variable, what was found and what was expected */
 function watchersOf(metrics: string, influx: string | undefined): Watchers {
   try {
     const token = process.env['Q104_INFLUX_TOKEN']
     return {
-      metrics: metrics === 'off' ? undefined : parseListen(metrics, '--metrics'),
+      metrics: metrics === 'off' ? undefined : metricsPlaceOf(metrics),
       influx: influx === undefined ? undefined : influxTarget(influx, token),
       alerts: receiversOf(process.env),
     }

@@ -2,6 +2,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import { metricsPathOf } from '../../observe/index.ts'
 
+/** An address, or a listening socket that this process was given. */
+export type MetricsPlace = { readonly host: string; readonly port: number } | { readonly fd: number }
+
 export type MetricsSource = {
   readonly ids: readonly string[]
   /** Text exposition of one process; undefined if it does not answer. */
@@ -25,7 +28,7 @@ export class MetricsServer {
   }
 
   /** @throws Error of the system if the address cannot be bound */
-  static async listen(host: string, port: number, source: MetricsSource): Promise<MetricsServer> {
+  static async listen(place: MetricsPlace, source: MetricsSource): Promise<MetricsServer> {
     const server = createServer({ requestTimeout: 5_000, maxHeaderSize: 8_192 }, (request, response) => {
       answer(source, request).then(
         ({ status, type, body }) => reply(response, status, type, request.method === 'HEAD' ? '' : body),
@@ -35,7 +38,7 @@ export class MetricsServer {
     server.maxConnections = 64
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
-      server.listen(port, host, resolve)
+      server.listen(place, resolve)
     })
     return new MetricsServer(server)
   }

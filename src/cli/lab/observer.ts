@@ -13,14 +13,12 @@ import {
 import type { PoolStatus } from '../../runtime/contract.ts'
 import { Recorder } from '../../runtime/index.ts'
 import type { LabRun } from './lab-run.ts'
-import { MetricsServer } from './metrics-server.ts'
+import { type MetricsPlace, MetricsServer } from './metrics-server.ts'
 import { masterStatusIn, type Terminal } from './terminal.ts'
-
-export type Address = { readonly host: string; readonly port: number }
 
 /** Who is to be shown the lab besides the terminal. */
 export type Watchers = {
-  readonly metrics: Address | undefined
+  readonly metrics: MetricsPlace | undefined
   readonly influx: InfluxTarget | undefined
   readonly alerts: Receivers
 }
@@ -71,7 +69,7 @@ export class Observer {
       return typeof body === 'string' ? body : undefined
     }
     const source = { ids: processes.map(({ id }) => id), textOf }
-    return new Observer(options, metrics && (await MetricsServer.listen(metrics.host, metrics.port, source)))
+    return new Observer(options, metrics && (await MetricsServer.listen(metrics, source)))
   }
 
   /** Where the metrics are served, `HOST:PORT`. */
