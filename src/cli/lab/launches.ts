@@ -16,7 +16,14 @@ export const SERVICES = ['keyserver', 'grid', 'redis'] as const
 const PORTS = { keyserver: 10_443, grid: 10_118, redis: 16_379 }
 const MAIN = fileURLToPath(new URL('../main-process.js', import.meta.url))
 /** Small heaps: a lab is many processes, and each does little. */
-const NODE = [process.execPath, '--max-semi-space-size=1', '--optimize-for-size', '--max-old-space-size=128', MAIN]
+const NODE = [
+  process.execPath,
+  '--max-semi-space-size=1',
+  '--v8-pool-size=1',
+  '--optimize-for-size',
+  '--max-old-space-size=128',
+  MAIN,
+]
 
 export type LaunchContext = {
   readonly scenario: Scenario
