@@ -89,7 +89,8 @@ export class LabView {
     this.#setPool({ tMs, level, safeBits, thBits, capBits, books, forecast: forecast ?? this.#pool?.forecast ?? null })
   }
 
-  takeForecast(forecast: ForecastView): void {
+  /** What the policy expects of the stock now; null: nothing. */
+  takeForecast(forecast: ForecastView | null): void {
     if (this.#pool !== null) this.#pool = { ...this.#pool, forecast }
   }
 

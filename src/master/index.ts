@@ -25,5 +25,5 @@ export type {
   ParameterOperation,
   ParameterType,
 } from './station/operation.ts'
-export type { MasterStatus, StockOutlook } from './status.ts'
+export type { MasterStatus } from './status.ts'
 export type { TaskReason } from './tasks.ts'

@@ -88,8 +88,9 @@ export class Master implements LabNode {
   }
 
   status(): MasterStatus {
-    const { counts: chains, policyName: policy, disabled } = this.#planning
-    return { deltaFHz: this.#deltaFHz, chains, tasks: this.#tasks.counts, policy, disabled }
+    const { counts: chains, policyName: policy, disabled, outlook } = this.#planning
+    const forecast = outlook === undefined ? {} : { forecast: outlook }
+    return { deltaFHz: this.#deltaFHz, chains, tasks: this.#tasks.counts, policy, disabled, ...forecast }
   }
 
   handle(input: NodeInput | MasterOrder | Wake, nowMs: number): readonly NodeEffect[] {

@@ -5,6 +5,7 @@ import {
   linkBetween,
   type Plan,
   type Policy,
+  type StockOutlook,
   samePlan,
   suiteOfState,
   type Topology,
@@ -71,6 +72,11 @@ export class Planning {
 
   get disabled(): readonly string[] {
     return [...this.#disabled]
+  }
+
+  /** The key stock as the policy expected it when it last planned; undefined: it expects nothing. */
+  get outlook(): StockOutlook | undefined {
+    return this.#plan?.outlook
   }
 
   /** Plans for now. A `plan` event if the plan is another than before, a `plan.detail` then and now and again. */

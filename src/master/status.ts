@@ -1,3 +1,4 @@
+import type { StockOutlook } from '../scheduler/index.ts'
 import type { ChainCounts } from './planning.ts'
 
 /** What a terminal or a web page shows of the control centre. */
@@ -12,14 +13,4 @@ export type MasterStatus = {
   readonly disabled: readonly string[]
   /** The key stock as the policy expects it; absent: it expects nothing. */
   readonly forecast?: StockOutlook
-}
-
-/** Mean and lower bound of the key stock at steps after `tMs`, bits. */
-export type StockOutlook = {
-  /** Who made it. */
-  readonly source: string
-  readonly tMs: number
-  readonly stepMs: number
-  readonly stockBits: readonly number[]
-  readonly stockLowerBits: readonly number[]
 }

@@ -8,6 +8,7 @@ export {
   type Policy,
   pathIsUp,
   type SchedulerView,
+  type StockOutlook,
   samePlan,
   stateOfSuite,
   suiteOfState,

@@ -41,6 +41,18 @@ export type Plan = {
   readonly decisions: ReadonlyMap<string, Decision>
   /** Why the plan is as it is; `every`: worth recording although nothing changed. */
   readonly detail?: { readonly every: boolean; readonly make: () => PlanDetail }
+  /** The key stock as the policy expects it; absent: it expects nothing. */
+  readonly outlook?: StockOutlook
+}
+
+/** Mean and lower bound of the key stock at steps after `tMs` (the first one is `stepMs` later), bits. */
+export type StockOutlook = {
+  /** Who made it. */
+  readonly source: string
+  readonly tMs: number
+  readonly stepMs: number
+  readonly stockBits: readonly number[]
+  readonly stockLowerBits: readonly number[]
 }
 
 /** A scheduling policy. Pure: the plan depends on the views it was shown and their times alone. */

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { chainSetOf, parseScenario, planOf, withChains } from '../../src/experiment/index.ts'
 import { Master, type MasterOrder } from '../../src/master/index.ts'
-import type { LabEvent } from '../../src/runtime/contract.ts'
-import { GreedyPolicy, StaticPolicy } from '../../src/scheduler/index.ts'
+import type { LabEvent, PoolStatus } from '../../src/runtime/contract.ts'
+import { GreedyPolicy, policyOf, StaticPolicy } from '../../src/scheduler/index.ts'
 
 const WALL_MS = 1_800_000_000_000
 const scenario = parseScenario(readFileSync('scenarios/tiny.yaml', 'utf8'), 'tiny.yaml')
@@ -23,6 +23,10 @@ class Centre {
 
   order(order: MasterOrder): this {
     return this.#take(order)
+  }
+
+  pool(status: PoolStatus): this {
+    return this.#take({ kind: 'pool', status })
   }
 
   tick(): this {
@@ -103,3 +107,48 @@ t.test('the policy is changed between two ticks', async (t) => {
   centre.order({ kind: 'setPolicy', request: 1, policy: new StaticPolicy() }).tick()
   t.equal(centre.master.status().policy, 'static')
 })
+
+t.test('its status tells the stock as the policy expects it, for as long as the policy expects anything', async (t) => {
+  const centre = new Centre()
+  centre.tick()
+  t.equal(centre.master.status().forecast, undefined, 'greedy expects nothing')
+  const policy = policyOf({
+    policy: 'rolling',
+    horizonS: 5,
+    dwellS: 1,
+    protectedPriority: 1,
+    messagesPerRekey: 64,
+  })
+  centre.order({ kind: 'setPolicy', request: 1, policy })
+  centre.tick()
+  t.equal(centre.master.status().forecast, undefined, 'nor rolling before the pool has spoken')
+  for (let tick = 0; tick < 50; tick++) centre.pool(poolOf(centre.nowMs)).tick()
+  const { forecast } = centre.master.status()
+  t.match(forecast, { source: /kalman/, tMs: centre.nowMs - 100 })
+  if (forecast === undefined) return
+  const { stepMs, stockBits, stockLowerBits } = forecast
+  t.equal(stepMs * stockBits.length, 5_000, 'as far as the horizon')
+  t.equal(stockLowerBits.length, stockBits.length)
+  for (const [step, bits] of stockBits.entries()) {
+    const lowerBits = stockLowerBits[step] ?? Number.NaN
+    t.ok(lowerBits >= 0 && lowerBits < bits && bits <= 100_000, `step ${step}: ${lowerBits} < ${bits}`)
+  }
+  t.ok((stockBits.at(-1) ?? 0) > (stockBits[0] ?? 0), 'key keeps coming in')
+  centre.order({ kind: 'setPolicy', request: 2, policy: new GreedyPolicy() }).tick()
+  t.equal(centre.master.status().forecast, undefined)
+})
+
+/** A pool that gains 2 kbit/s. */
+function poolOf(tMs: number): PoolStatus {
+  const gainedBits = 2 * tMs
+  const books = { usedBits: 0, expiredBits: 0, discardedBits: 0, reservedBits: 0 }
+  return {
+    tMs,
+    level: 'normal',
+    safeBits: 4_000,
+    thBits: 8_000,
+    capBits: 100_000,
+    books: { ...books, generatedBits: gainedBits, poolBits: 20_000 + gainedBits },
+    links: [{ link: 1, up: true, rateBps: 2_000, delayMs: 1 }],
+  }
+}

@@ -95,7 +95,7 @@ export class LiveLab implements LabSource, LabDesk {
     else if (id === this.#master) {
       const { policy, forecast } = status as MasterStatus
       this.#view.setPolicy(policy)
-      if (forecast !== undefined) this.#view.takeForecast(forecast)
+      this.#view.takeForecast(forecast ?? null)
     }
   }
 

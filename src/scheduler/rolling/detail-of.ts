@@ -17,18 +17,13 @@ export function detailOf(facts: {
   readonly work: Work
 }): PlanDetail {
   const { mode, forecast, horizon, problem, answer, judged, work } = facts
-  const { steps } = problem
-  const every = forecast.stockLowerBits.length / steps
   return {
     mode,
     forecast: forecast.source,
     stepMs: horizon.stepMs,
     stockBits: horizon.stockBits,
     supplyBits: [...horizon.supplyBits],
-    stockLowerBits: Array.from(
-      { length: steps },
-      (_, t) => forecast.stockLowerBits[Math.round((t + 1) * every) - 1] ?? 0,
-    ),
+    stockLowerBits: atSteps(forecast.stockLowerBits, problem.steps),
     otherBits: horizon.otherBits,
     availableBits: [...problem.availableBits],
     usedBits: [...judged.usedBits],
@@ -41,6 +36,12 @@ export function detailOf(facts: {
     solveMs: answer.elapsedMs,
     chains: chainsOf(work, { problem, answer, stepS: horizon.stepMs / 1000, spread: judged }),
   }
+}
+
+/** Values of a forecast at the ends of the horizon's steps. */
+export function atSteps(values: Float64Array, steps: number): readonly number[] {
+  const every = values.length / steps
+  return Array.from({ length: steps }, (_, t) => values[Math.round((t + 1) * every) - 1] ?? 0)
 }
 
 /** Before the pool's first status, and in protect mode: there are no prices. */

@@ -1,11 +1,11 @@
 import type { Forecaster, StockForecast } from '../../forecast/index.ts'
 import type { Chain, ChainState } from '../chain.ts'
-import type { Decision, Plan, Policy, SchedulerView, Why } from '../policy.ts'
+import type { Decision, Plan, Policy, SchedulerView, StockOutlook, Why } from '../policy.ts'
 import { stateOfSuite } from '../policy.ts'
 import type { Limit } from './budget.ts'
 import type { ChainOption } from './chain-options.ts'
 import type { PlanDetail } from './detail.ts'
-import { detailOf, waitingDetail } from './detail-of.ts'
+import { atSteps, detailOf, waitingDetail } from './detail-of.ts'
 import { judge, type LinearRows, type OptionPlan, type RollingProblem, tangentRows } from './problem.ts'
 import { protectPlan } from './protect.ts'
 import { quantileOf, type RiskBound } from './quantile.ts'
@@ -116,7 +116,8 @@ export class RollingPolicy implements Policy {
       this.#planned = { bits: judged.usedBits[0] ?? 0, variance2: judged.variance2[0] ?? 0 }
       const decisions = this.#decisionsOf(view, work.options, answer.plan, problem.steps)
       const facts = { mode, forecast, horizon, problem, answer, judged, work }
-      return { level: view.status.level, decisions, ...this.#withDetail(() => detailOf(facts)) }
+      const outlook = this.#outlookOf(view, forecast)
+      return { level: view.status.level, decisions, outlook, ...this.#withDetail(() => detailOf(facts)) }
     }
     return this.#protected(view, forecast, horizon)
   }
@@ -133,12 +134,24 @@ export class RollingPolicy implements Policy {
       supplyBits: [...horizon.supplyBits],
       otherBits: horizon.otherBits,
     })
-    return { level: 'protect', decisions, ...this.#withDetail(detail) }
+    return { level: 'protect', decisions, outlook: this.#outlookOf(view, forecast), ...this.#withDetail(detail) }
   }
 
   /** Details cost as much as a small solve, so they are made when they will be written: now and then. */
   #withDetail(make: () => PlanDetail): Pick<Plan, 'detail'> {
     return { detail: { every: this.#ticks % DETAIL_TICKS === 0, make } }
+  }
+
+  /** The forecast at the ends of the horizon's steps. */
+  #outlookOf({ status }: SchedulerView, { source, stockBits, stockLowerBits }: StockForecast): StockOutlook {
+    const { horizonS, steps } = this.#options
+    return {
+      source,
+      tMs: status.tMs,
+      stepMs: (horizonS * 1000) / steps,
+      stockBits: atSteps(stockBits, steps),
+      stockLowerBits: atSteps(stockLowerBits, steps),
+    }
   }
 
   /** Shows the forecaster what has come, and asks it. */
