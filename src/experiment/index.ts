@@ -5,6 +5,15 @@ export { CASES, type CaseId, type Pooling, scenarioOfVariant, type Variant, vari
 export { type ChainProblem, type CheckedChains, chainEntriesOf, chainSetOf, withChains } from './chain-set.ts'
 export { type ChainsSource, chainsFileOf, plainChains, yamlChains } from './chains-source.ts'
 export {
+  FAIRNESS_NOTES,
+  fairnessCsv,
+  fairnessJobs,
+  fairnessSummary,
+  fairnessText,
+} from './fairness/fairness-study.ts'
+export { type GameJob, type GameResult, runGame } from './fairness/game-run.ts'
+export { ieee118Agents, TERMS, TrunkSupply } from './fairness/zones.ts'
+export {
   labObservations,
   StockTrace,
   TRACE_KINDS,
@@ -31,7 +40,7 @@ export { ChainEntry, type Scenario, type ScenarioChain } from './scenario-schema
 export { ScenarioError } from './scenario-source.ts'
 export { ablation } from './study/ablation.ts'
 export { fidelityOf, fidelityText, type Pair } from './study/fidelity.ts'
-export { trrFigure, type VegaLiteSpec } from './study/figures.ts'
+export { breaksFigure, fairnessFigure, iterationsFigure, trrFigure, type VegaLiteSpec } from './study/figures.ts'
 export { plainRuns } from './study/plain-runs.ts'
 export { type Job, type RunMetrics, type RunResult, runOf } from './study/run-of.ts'
 export { sensitivity } from './study/sensitivity.ts'

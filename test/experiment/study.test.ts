@@ -4,13 +4,24 @@ import { stringify } from 'yaml'
 import { runLocally } from '../../src/cli/experiment/local-runs.ts'
 import {
   ablation,
+  breaksFigure,
   CASES,
   estimate,
+  FAIRNESS_NOTES,
+  fairnessCsv,
+  fairnessFigure,
+  fairnessJobs,
+  fairnessSummary,
+  fairnessText,
   fidelityOf,
+  ieee118Agents,
+  iterationsFigure,
+  type Job,
   jobsOf,
   parseScenario,
   planOf,
   type RunResult,
+  runGame,
   type Scenario,
   scenarioOfVariant,
   sensitivity,
@@ -83,7 +94,7 @@ t.test('the same seeds give the same metrics on one worker and on two', async (t
   const study = table1({ scenario: short, seeds: [1], variantRuns: 0, policies: ['greedy'] })
   const interrupted = new AbortController().signal
   const of = async (workers: number): Promise<readonly RunResult[]> =>
-    await runLocally({ jobs: jobsOf(study), workers, interrupted, onResult: () => {} })
+    await runLocally<Job, RunResult>({ name: 'run', jobs: jobsOf(study), workers, interrupted, onResult: () => {} })
   const [one, two] = [await of(1), await of(2)]
   const metricsOf = (results: readonly RunResult[]) =>
     JSON.stringify(results.map(({ id, metrics }) => ({ id, metrics })))
@@ -139,6 +150,45 @@ t.test('the two worlds are held against each other pair by pair', async (t) => {
     'no valid pair proves nothing',
   )
 })
+
+t.test(
+  'the fairness study has a run for every policy, budget, break rate and seed, and its game is repeatable',
+  async (t) => {
+    const jobs = fairnessJobs({ seeds: [1, 2], pointRuns: 1 })
+    t.equal(new Set(jobs.map(({ id }) => id)).size, jobs.length)
+    t.equal(jobs.length, 7 * 2 + 10 + 5 * 4)
+    t.ok(
+      jobs.every(({ settleS, measureS }) => settleS + measureS === 60),
+      'a run is 60 s',
+    )
+    const agents = ieee118Agents()
+    const played = jobs
+      .filter(({ id, seed }) => seed === 1 && (id.startsWith('figure2/') || id.startsWith('figure3/5/')))
+      .map((job) => ({ ...job, settleS: 2, measureS: 2 }))
+    const results = played.map((job) => runGame(agents, job))
+    t.same(
+      played.slice(0, 3).map((job) => runGame(agents, job)),
+      results.slice(0, 3),
+      'the same seed gives the same run',
+    )
+    const supplied = new Set(results.map(({ messages }) => messages))
+    t.ok(supplied.size < results.length, 'messages come from the seed, whatever the policy')
+    for (const { id, fairnessIndex } of results)
+      t.ok(fairnessIndex > 0 && fairnessIndex <= 1, `${id}: ${fairnessIndex}`)
+    const of = (kind: string) => results.find((result) => result.kind === kind)?.fairnessIndex ?? Number.NaN
+    t.ok(of('printed-game') < of('exact'), 'without floors the followers get little')
+
+    const summary = fairnessSummary(results)
+    t.match(summary.rows[0]?.fairnessIndex, { runs: 1, mean: of('equal') })
+    t.match(fairnessText(summary), 'S-5 exact')
+    t.match(FAIRNESS_NOTES.join(' '), 'does not say how S-4 splits the key')
+    t.equal(fairnessCsv(results).trim().split('\n').length, results.length + 1)
+    const [violin, line, heat] = [fairnessFigure(results), iterationsFigure(results), breaksFigure(summary)]
+    t.match(violin, { data: { values: Array.from({ length: 7 }, () => ({})) } })
+    t.match(line, { data: { values: [{ maxIterations: 5 }] } })
+    t.match(heat, { data: { values: Array.from({ length: 20 }, () => ({})) } })
+  },
+)
 
 t.test('every run of a sweep counts once although its workers are killed', async (t) => {
   const outcome = await killedSweep({

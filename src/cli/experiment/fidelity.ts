@@ -1,6 +1,15 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fidelityOf, fidelityText, jobsOf, type Pair, plainRuns, type Scenario } from '../../experiment/index.ts'
+import {
+  fidelityOf,
+  fidelityText,
+  type Job,
+  jobsOf,
+  type Pair,
+  plainRuns,
+  type RunResult,
+  type Scenario,
+} from '../../experiment/index.ts'
 import { version } from '../version.ts'
 import { runLive } from './live-run.ts'
 import { runLocally } from './local-runs.ts'
@@ -26,7 +35,13 @@ export async function compareWorlds(request: FidelityRequest): Promise<number> {
   try {
     process.stderr.write(`${seeds.length} runs in virtual time, then live, ${scenario.durationS} s each\n`)
     const jobs = jobsOf(plainRuns(compared, seeds))
-    const virtual = await runLocally({ jobs, workers, interrupted: interrupted.signal, onResult: () => {} })
+    const virtual = await runLocally<Job, RunResult>({
+      name: 'run',
+      jobs,
+      workers,
+      interrupted: interrupted.signal,
+      onResult: () => {},
+    })
     const pairs: Pair[] = []
     for (const { seed, metrics } of virtual) {
       if (interrupted.signal.aborted) break

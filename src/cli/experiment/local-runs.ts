@@ -1,19 +1,26 @@
 import { Piscina } from 'piscina'
-import type { Job, RunResult } from '../../experiment/index.ts'
 
-export type LocalRuns = {
+export type LocalRuns<Job, Result> = {
+  /** The worker's function. */
+  readonly name: 'run' | 'play'
   readonly jobs: readonly Job[]
   /** Worker threads, 1 or more. */
   readonly workers: number
-  readonly onResult: (result: RunResult, done: number) => void
+  readonly onResult: (result: Result, done: number) => void
   readonly interrupted: AbortSignal
 }
 
 /** Runs all jobs on worker threads; gives the results in the order of the jobs, whatever the number of workers. */
-export async function runLocally({ jobs, workers, onResult, interrupted }: LocalRuns): Promise<readonly RunResult[]> {
+export async function runLocally<Job, Result>({
+  name,
+  jobs,
+  workers,
+  onResult,
+  interrupted,
+}: LocalRuns<Job, Result>): Promise<readonly Result[]> {
   const pool = new Piscina({
     filename: new URL('./run-worker.js', import.meta.url).href,
-    name: 'run',
+    name,
     minThreads: workers,
     maxThreads: workers,
     // Every job's scenario waits here rather than in a worker.
@@ -22,13 +29,13 @@ export async function runLocally({ jobs, workers, onResult, interrupted }: Local
   })
   let done = 0
   try {
-    const results: RunResult[] = new Array(jobs.length)
+    const results: Result[] = new Array(jobs.length)
     let next = 0
     const lane = async (): Promise<void> => {
       for (let index = next++; index < jobs.length; index = next++) {
         const job = jobs[index]
         if (job === undefined) return
-        const result: RunResult = await pool.run(job, { signal: interrupted })
+        const result: Result = await pool.run(job, { signal: interrupted })
         results[index] = result
         done += 1
         onResult(result, done)

@@ -40,7 +40,8 @@ export async function runStudy({ study, workers, out, command, json, over }: Stu
   try {
     const results =
       over === undefined
-        ? await runLocally({
+        ? await runLocally<Job, RunResult>({
+            name: 'run',
             jobs,
             workers,
             interrupted: interrupted.signal,

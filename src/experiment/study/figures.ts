@@ -1,4 +1,7 @@
 /** The figures of the studies as Vega-Lite specifications: data and marks, drawn elsewhere. */
+import type { FairnessSummary } from '../fairness/fairness-study.ts'
+import { GAME_ROWS } from '../fairness/fairness-study.ts'
+import type { GameResult } from '../fairness/game-run.ts'
 import type { RunResult } from './run-of.ts'
 import type { Row } from './study.ts'
 
@@ -48,6 +51,86 @@ export function trrFigure(rows: readonly Row[], results: readonly RunResult[]): 
           xOffset: { field: 'jitter', type: 'quantitative', scale: { domain: [-1, 1] } },
           y: { field: 'trrS', type: 'quantitative' },
         },
+      },
+    ],
+  }
+}
+
+/** Figure 2: distribution of F_K by scenario, as violins with boxes. */
+export function fairnessFigure(results: readonly GameResult[]): VegaLiteSpec {
+  const labels = new Map(GAME_ROWS.map(({ kind, label }) => [kind, label]))
+  const values = results
+    .filter(({ id }) => id.startsWith('figure2/'))
+    .map(({ kind, fairnessIndex }) => ({ row: labels.get(kind) ?? kind, fairnessIndex }))
+  const y = { type: 'quantitative', title: 'F_K', scale: { zero: false } }
+  return {
+    ...BASE,
+    title: 'F_K of every run; the paper’s medians are 0.72 (S-4) and 0.86 (S-5)',
+    data: { values },
+    facet: { column: { field: 'row', type: 'nominal', title: null, sort: GAME_ROWS.map(({ label }) => label) } },
+    spec: {
+      width: 120,
+      height: 300,
+      layer: [
+        {
+          transform: [{ density: 'fairnessIndex', groupby: ['row'], as: ['value', 'density'] }],
+          mark: { type: 'area', orient: 'horizontal', color: '#c6dbef' },
+          encoding: {
+            x: { field: 'density', type: 'quantitative', stack: 'center', axis: null },
+            y: { field: 'value', ...y },
+          },
+        },
+        {
+          mark: { type: 'boxplot', extent: 1.5, size: 14, color: '#1b3a57' },
+          encoding: { y: { field: 'fairnessIndex', ...y } },
+        },
+      ],
+    },
+    resolve: { scale: { x: 'independent' } },
+  }
+}
+
+/** Figure 3: F_K of every run by iteration budget, with the mean. */
+export function iterationsFigure(results: readonly GameResult[]): VegaLiteSpec {
+  const values = results.filter(({ id }) => id.startsWith('figure3/'))
+  const x = { field: 'maxIterations', type: 'quantitative', title: 'iteration budget' }
+  const y = { field: 'fairnessIndex', type: 'quantitative', title: 'F_K', scale: { zero: false } }
+  return {
+    ...BASE,
+    title: 'F_K by iteration budget of LD-CP; line: mean',
+    width: 520,
+    height: 320,
+    data: { values },
+    layer: [
+      { mark: { type: 'circle', color: '#6f9ecb', opacity: 0.6 }, encoding: { x, y } },
+      { mark: { type: 'line', color: '#1b3a57' }, encoding: { x, y: { ...y, aggregate: 'mean' } } },
+    ],
+  }
+}
+
+/** Figure 4: standard deviation of F_K over break rate and iteration budget. */
+export function breaksFigure({ byBreaks }: FairnessSummary): VegaLiteSpec {
+  const position = {
+    x: { field: 'budget', type: 'ordinal', title: 'iteration budget', axis: { labelAngle: 0 } },
+    y: { field: 'breakRatePerS', type: 'ordinal', title: 'breaks, 1/s', sort: 'descending' },
+  }
+  return {
+    ...BASE,
+    title: 'Standard deviation of F_K',
+    width: 320,
+    height: 260,
+    data: { values: byBreaks },
+    layer: [
+      {
+        mark: 'rect',
+        encoding: {
+          ...position,
+          color: { field: 'standardDeviation', type: 'quantitative', title: 'std of F_K', scale: { scheme: 'blues' } },
+        },
+      },
+      {
+        mark: { type: 'text', fontSize: 11 },
+        encoding: { ...position, text: { field: 'standardDeviation', type: 'quantitative', format: '.4f' } },
       },
     ],
   }
