@@ -31,6 +31,11 @@ export type JournalFileOptions = {
   readonly mustExist?: boolean
   /** The file is written anew, short, when it has grown by so much; default 4 MiB. */
   readonly rewriteBytes?: number
+  /**
+   * Whether marks are synced to the disk, so that they outlive the machine; default true. A lab does not outlive its machine:
+   * its key server needs what outlives the process alone, and must not wait for the disk.
+   */
+  readonly outlivesMachine?: boolean
 }
 
 export type JournalFile = KeyJournal & { readonly close: () => void }
@@ -62,6 +67,7 @@ class FileJournal implements JournalFile {
   readonly past: JournalPast | undefined
   readonly #path: string
   readonly #rewriteBytes: number
+  readonly #syncs: boolean
   readonly #head: JournalHead
   readonly #state: JournalState
   #file = -1
@@ -73,6 +79,7 @@ class FileJournal implements JournalFile {
   constructor(options: JournalFileOptions, head: JournalHead, state: JournalState, past: JournalPast | undefined) {
     this.#path = options.path
     this.#rewriteBytes = options.rewriteBytes ?? 4 * 2 ** 20
+    this.#syncs = options.outlivesMachine ?? true
     this.#head = head
     this.#state = state
     this.past = past
@@ -82,7 +89,7 @@ class FileJournal implements JournalFile {
   append(entry: JournalEntry, durable: boolean): void {
     if (durable) this.#checkAlone()
     this.#write(journalLine(this.#lines, entry))
-    if (durable) fsyncSync(this.#file)
+    if (durable && this.#syncs) fsyncSync(this.#file)
     this.#state.take(entry)
     if (this.#sizeBytes >= this.#rewriteAtBytes) this.#rewrite()
   }

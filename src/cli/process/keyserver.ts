@@ -34,6 +34,7 @@ export async function startKeyServer(host: RoleHost): Promise<RoleRunner> {
       path: spec.ledger.file,
       identity: { run: spec.ledger.run, links: pool.links },
       mustExist: spec.ledger.isRestart,
+      outlivesMachine: false,
     })
   const sourceHost: KeySourceHost = {
     ...host,
