@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- scheduler [--instances N] [--only SIZE] [--highs N] [--highs-limit S] [--ratio N] [--risk N] [--clock wall|cpu]`:
+ * `npm run bench -- scheduler [--instances N] [--only SIZE|highs] [--highs N] [--highs-limit S] [--ratio N] [--risk N] [--clock wall|cpu]`:
  * the rolling problem's solver on random instances (bench/scheduler/instances.ts), cold and over the ticks that follow, and HiGHS on
  * the same instances, taken in turns. With `--clock cpu` limits and times are the process's CPU time, for machines that do
  * other work besides; it counts the garbage collector's and the compiler's threads too.
@@ -84,7 +84,7 @@ export async function bench(args: readonly string[]): Promise<number> {
   }
   if (Number(values.risk) > 0 && values.only === undefined) riskReport(Number(values.risk))
   const oracle = { count: Number(values.highs), limitS: Number(values['highs-limit']) }
-  if (oracle.count > 0 && values.only === undefined) missed += await againstHighs(oracle)
+  if (oracle.count > 0 && (values.only ?? 'highs') === 'highs') missed += await againstHighs(oracle)
   if (Number(values.ratio) > 0) {
     for (const goal of GOALS.slice(0, 2)) {
       if (values.only !== undefined && values.only !== goal.name) continue
