@@ -2,12 +2,13 @@
 import { at } from './arrays.ts'
 import { Knapsack, listBound, type OpenLists } from './bounds.ts'
 import type { Budget } from './budget.ts'
-import { Candidates, PathEnumerator } from './candidates.ts'
+import { Candidates } from './candidates.ts'
 import type { Dual } from './dual.ts'
 import { Choice, improveSingly, repair } from './local-search.ts'
 import type { FoundPlan } from './plan-search.ts'
 import type { OptionPlan } from './problem.ts'
 import { prove } from './proof.ts'
+import { UndominatedPaths } from './undominated.ts'
 
 export type GapInput = {
   readonly dual: Dual
@@ -28,12 +29,14 @@ export type Closed = {
   readonly nodes: number
 }
 
-/** Paths in all lists together, at most: as they are found, and of those the ones that no other is better than. */
-const MOST_FOUND = 20_000
+/** Paths in all lists together, and of one chain, at most. */
 const MOST_PATHS = 6_000
+const MOST_OF_CHAIN = 1_000
 const KNAPSACK_WORK = 600_000
 const FINEST_GRID = 20_000
 const ROUNDS = 6
+/** Cut-off of the first lists, of a chain's mean share of the cost. */
+const FIRST_SHARE = 0.5
 
 export function closeGap(input: GapInput): Closed {
   const { found, budget, gap } = input
@@ -42,11 +45,11 @@ export function closeGap(input: GapInput): Closed {
   for (let round = 0; round < ROUNDS; round++) {
     const left = closed.objective - closed.bound
     if (left <= gap * Math.abs(closed.objective) || budget.used >= 0.95) break
-    const next = new Round(input, closed).run()
+    const next = new Round(input, closed).run(round === 0)
     const isBetter = closed.objective - next.objective > 0.3 * left
     const isTighter = next.bound - closed.bound > 0.05 * left
     closed = next
-    if (!isBetter && !isTighter) break
+    if (round > 0 && !isBetter && !isTighter) break
   }
   return closed
 }
@@ -66,9 +69,13 @@ class Round {
     this.#tolerance = 0.98 * input.gap * Math.abs(objective)
   }
 
-  run(): Closed {
+  run(isFirst: boolean): Closed {
     const { dual, point, budget, bound } = this.#input
-    const { list, completeTo } = this.#lists(this.#best - bound)
+    const gap = this.#best - bound
+    // A gap that is wide because the plan is poor would only make long lists: first a better plan, from short ones.
+    const { list, completeTo } = this.#lists(
+      isFirst ? Math.min(gap, FIRST_SHARE * (Math.abs(bound) / dual.problem.chains)) : gap,
+    )
     if (list === undefined) return this.#closed(bound, 0, 0)
     const choice = new Choice(list, dual.rows.capacityBits)
     // What is in no list costs at least this.
@@ -122,21 +129,20 @@ class Round {
     const { dual, point, budget } = this.#input
     const { chains, steps } = dual.problem
     dual.setPrices(point)
-    const enumerator = new PathEnumerator(dual)
-    const most = Math.max(MOST_FOUND, 2 * chains)
+    const enumerator = new UndominatedPaths(dual)
+    const most = Math.max(MOST_PATHS, 2 * chains)
     for (let cutoff = gap; budget.used < 0.85; cutoff /= 2) {
-      const found: Int32Array[] = []
-      let size = 0
-      for (let l = 0; l < chains && size <= most; l++) {
-        const { paths, completeTo } = enumerator.list(l, cutoff, MOST_FOUND)
-        found.push(paths.slice())
-        size += completeTo < Number.POSITIVE_INFINITY ? most : paths.length / steps
+      const list = new Candidates(dual)
+      let complete = true
+      for (let l = 0; l < chains && complete; l++) {
+        const paths = enumerator.list(l, cutoff, MOST_OF_CHAIN)
+        complete = paths !== undefined && list.size + paths.length / steps <= most && budget.used < 0.85
+        if (!complete || paths === undefined) break
+        for (let from = 0; from < paths.length; from += steps) list.push(l, paths, from)
+        list.close()
+        budget.spend(10 * paths.length)
       }
-      budget.spend(size * 10)
-      if (size > most) continue
-      const list = withoutDominated(dual, found)
-      if (list.size > Math.max(MOST_PATHS, 2 * chains)) continue
-      return { list, completeTo: cutoff }
+      if (complete) return { list, completeTo: cutoff }
     }
     return { list: undefined, completeTo: 0 }
   }
@@ -175,70 +181,6 @@ class Round {
     budget.spend((shares.length * cells * pathsOf(open)) / 4)
     return shares.map((share) => new Knapsack({ dual, point, list, open, share, cells }))
   }
-}
-
-/**
- * Lists of the paths found, without those to which another one of their chain is never inferior: it costs no more, does the same
- * to the frequencies and uses no more by any row that could bind. In every plan it could take their place.
- */
-function withoutDominated(dual: Dual, found: readonly Int32Array[]): Candidates {
-  const { problem, rows } = dual
-  const { steps } = problem
-  const binding = bindingRows(dual)
-  const all = new Candidates(dual)
-  const list = new Candidates(dual)
-  for (const [l, paths] of found.entries()) {
-    const first = all.size
-    for (let from = 0; from < paths.length; from += steps) all.push(l, paths, from)
-    const order = Array.from({ length: all.size - first }, (_, i) => first + i)
-    order.sort((a, b) => at(all.cost, a) - at(all.cost, b))
-    const kept: number[] = []
-    for (const c of order) {
-      if (!kept.some((other) => isNoWorse(all, { other, c, binding, rows: rows.capacityBits.length }))) kept.push(c)
-    }
-    for (const c of kept) list.push(l, paths, (c - first) * steps)
-    list.close()
-  }
-  return list
-}
-
-type Pair = {
-  readonly other: number
-  readonly c: number
-  readonly binding: readonly number[]
-  readonly rows: number
-}
-
-/** Whether `other`, which costs no more, is as good as `c` in all else. */
-function isNoWorse({ use, hz, frequencies }: Candidates, { other, c, binding, rows }: Pair): boolean {
-  for (const t of binding) if (at(use, other * rows + t) > at(use, c * rows + t)) return false
-  for (let k = 0; k < frequencies; k++) {
-    if (at(hz, other * frequencies + k) !== at(hz, c * frequencies + k)) return false
-  }
-  return true
-}
-
-/** Rows that some plan breaks, the last ones first; all others hold whatever is chosen. */
-function bindingRows({ problem, rows }: Dual): readonly number[] {
-  const { chains, steps, optionStart, meanBits, varianceBits2 } = problem
-  let mean = 0
-  let variance = 0
-  for (let l = 0; l < chains; l++) {
-    let most = 0
-    let most2 = 0
-    for (let n = optionStart[l] ?? 0; n < (optionStart[l + 1] ?? 0); n++) {
-      most = Math.max(most, at(meanBits, n))
-      most2 = Math.max(most2, at(varianceBits2, n))
-    }
-    mean += most
-    variance += most2
-  }
-  const binding: number[] = []
-  for (let t = steps - 1; t >= 0; t--) {
-    const most = (mean + at(rows.slopePerBit, t) * variance) * (t + 1)
-    if (most > at(rows.capacityBits, t)) binding.push(t)
-  }
-  return binding
 }
 
 function pathsOf(open: OpenLists): number {
