@@ -19,7 +19,7 @@ import { main } from '../../src/cli/main.ts'
 import { askLab, type LabRequest, serveControl } from '../../src/cli/netlab/control.ts'
 import { bentLaw, joinedWords, wordsOf } from '../../src/cli/netlab/law-words.ts'
 import { CLEAR } from '../../src/sim/index.ts'
-import { lossRuns } from '../uml/guest.ts'
+import { lossRuns } from '../netem/guest.ts'
 import { killCycles, type Left, leftOf, NOTHING_LEFT } from './kill-cycles.ts'
 
 const BIN = join(process.cwd(), 'build', 'src', 'cli', 'bin.js')

@@ -36,7 +36,7 @@ function boot(): Booted {
   const startMs = performance.now()
   const { status, stdout, stderr } = spawnSync(
     'setpriv',
-    ['--pdeathsig', 'TERM', RUN, process.execPath, 'build/test/uml/guest.js', file],
+    ['--pdeathsig', 'TERM', RUN, process.execPath, 'build/test/netem/guest.js', file],
     {
       env: { ...process.env, UML_REALTIME: '1', UML_MEM: '1024M' },
       encoding: 'utf8',

@@ -152,7 +152,7 @@ async function shown(): Promise<readonly string[]> {
 
 async function liveRun(): Promise<LiveRun> {
   const out = mkdtempSync(join(tmpdir(), 'q104-live-'))
-  const command = ['run', 'test/uml/bend.yaml', '--lab', 'live', '--out', out, '--isolation', 'netns']
+  const command = ['run', 'test/netem/bend.yaml', '--lab', 'live', '--out', out, '--isolation', 'netns']
   const run = spawn(process.execPath, [BIN, ...command], { stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   for (const stream of [run.stdout, run.stderr]) {
