@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { Piscina } from 'piscina'
 import type { Job, RunResult } from '../experiment/index.ts'
 import { CliError } from './errors.ts'
+import { WORKER_LIMITS } from './experiment/local-runs.ts'
 import { openWorker, redisOf } from './experiment/run-queue.ts'
 import type { Command } from './main.ts'
 import { parseCount, parseOptions } from './options.ts'
@@ -41,6 +42,7 @@ Example: ./q104 worker --redis redis://127.0.0.1:6379 --threads 2`,
       name: 'run',
       minThreads: threads,
       maxThreads: threads,
+      resourceLimits: WORKER_LIMITS,
     })
     const say = (text: string): void => void process.stderr.write(`${text}\n`)
     const worker = openWorker(

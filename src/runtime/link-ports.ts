@@ -54,6 +54,9 @@ export type PortEvent<Context> =
   | { readonly kind: 'up'; readonly link: number }
   | { readonly kind: 'down'; readonly link: number }
 
+/** By type identification. */
+type AsduCounts = { readonly sent: Map<number, number>; readonly received: Map<number, number> }
+
 type Entry<Context> = {
   readonly links: readonly number[]
   readonly message: Outgoing
@@ -74,13 +77,15 @@ export class LinkPorts<Context> {
   readonly #links = new Map<number, SecureLink>()
   readonly #states = new Map<number, 'new' | 'up' | 'stopped' | 'broken'>()
   /** ASDUs sent and received by type, of each link. */
-  readonly #asduCounts = new Map<number, Map<string, number>>()
+  readonly #asduCounts = new Map<number, AsduCounts>()
   readonly #entries = new Map<number, Entry<Context>>()
   /** Messages none of whose links is up, oldest first. */
   #held: Entry<Context>[] = []
   readonly #events: PortEvent<Context>[] = []
   #effects: NodeEffect[] = []
   #nextId = 0
+  /** Links that were given something since the last report: the books of others are as they were. */
+  readonly #unreported = new Set<SecureLink>()
   /** Last books of each stream, by twice its channel and one more for the receiving side. */
   readonly #reported = new Map<number, StreamBooks>()
   #booksAtMs: number | undefined
@@ -213,13 +218,17 @@ export class LinkPorts<Context> {
     this.#held = []
     this.#report()
     for (const [link, secureLink] of this.#links) {
-      const byType = Object.fromEntries(this.#asduCounts.get(link) ?? [])
+      const { sent = [], received = [] } = this.#asduCounts.get(link) ?? {}
+      const byType = Object.fromEntries([
+        ...[...sent].map(([typeId, count]) => [`sentType${typeId}`, count]),
+        ...[...received].map(([typeId, count]) => [`receivedType${typeId}`, count]),
+      ])
       this.event({ name: 'counters', link, ...secureLink.counters(), ...byType })
     }
   }
 
   #report(): void {
-    for (const link of this.#links.values()) {
+    for (const link of this.#unreported) {
       for (const books of link.books()) {
         // A stream that has not begun may begin anywhere.
         if (books.assignedSlots === 0) continue
@@ -230,6 +239,7 @@ export class LinkPorts<Context> {
         this.effect({ kind: 'books', books })
       }
     }
+    this.#unreported.clear()
   }
 
   #place(entry: Entry<Context>, nowMs: number): void {
@@ -268,15 +278,19 @@ export class LinkPorts<Context> {
   }
 
   #count(link: number, what: 'sent' | 'received', asdu: Uint8Array): void {
-    const counts = this.#asduCounts.get(link) ?? new Map<string, number>()
-    this.#asduCounts.set(link, counts)
-    const name = `${what}Type${asdu[0] ?? 0}`
-    counts.set(name, (counts.get(name) ?? 0) + 1)
+    let counts = this.#asduCounts.get(link)
+    if (counts === undefined) {
+      counts = { sent: new Map(), received: new Map() }
+      this.#asduCounts.set(link, counts)
+    }
+    const typeId = asdu[0] ?? 0
+    counts[what].set(typeId, (counts[what].get(typeId) ?? 0) + 1)
   }
 
   #feed(link: number, input: SecureLinkInput | Wake, nowMs: number): void {
     const secureLink = this.#links.get(link)
     if (secureLink === undefined) return
+    this.#unreported.add(secureLink)
     for (const effect of secureLink.handle(input, nowMs)) this.#carryOut(link, effect, nowMs)
   }
 

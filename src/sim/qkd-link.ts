@@ -115,6 +115,8 @@ export class QkdLink {
   #brokenUntilMs = 0
   #repairedMs = -Infinity
   #decays: Decays | undefined
+  /** What the link would make over no fibre at all. */
+  #clear: KeyRate | undefined
   #told: { readonly rateBps: number; readonly delayMs: number } | undefined
 
   /** @throws RangeError naming the first option out of range. */
@@ -179,14 +181,20 @@ export class QkdLink {
 
   /** Mean rate and QBER now, breaks apart. */
   #mean(attenuationDb: number): KeyRate {
+    const fibreRatio = Math.min(1, 10 ** (-attenuationDb / 10) * this.#meanCorrection)
+    const { rateModel } = this.#options
+    if (this.#disturbances.length === 0 && rateModel.kind === 'bb84' && rateModel.backgroundPerS === 0) {
+      // Without background the error rate is fixed, and the rate goes with the light that arrives.
+      this.#clear ??= keyRate(rateModel, 1)
+      return { rateBps: this.#clear.rateBps * fibreRatio, qber: this.#clear.qber }
+    }
     let backgroundPerS = 0
     let errorRatio = 0
     for (const active of this.#active()) {
       if (active.kind === 'background') backgroundPerS += active.backgroundPerS
       else if (active.kind === 'emi') errorRatio += active.errorRatio
     }
-    const fibreRatio = Math.min(1, 10 ** (-attenuationDb / 10) * this.#meanCorrection)
-    return keyRate(this.#options.rateModel, fibreRatio, { backgroundPerS, errorRatio })
+    return keyRate(rateModel, fibreRatio, { backgroundPerS, errorRatio })
   }
 
   #breakOrRepair(): void {

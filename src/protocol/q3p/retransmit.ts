@@ -83,8 +83,9 @@ export class Retransmitter {
 
   /** A frame went out for the first time. */
   sent(frame: SentFrame): void {
-    this.#pending.push({ ...frame, lastSentAtMs: frame.firstSentAtMs, retransmissions: 0 })
-    this.#dueAtMs ??= frame.firstSentAtMs + this.#timer.rtoMs
+    const { id, datagram, firstSentAtMs } = frame
+    this.#pending.push({ id, datagram, firstSentAtMs, lastSentAtMs: firstSentAtMs, retransmissions: 0 })
+    this.#dueAtMs ??= firstSentAtMs + this.#timer.rtoMs
   }
 
   /** The `count` oldest frames are acknowledged; gives them. */

@@ -243,6 +243,7 @@ export class SecureLink {
   }
 
   #askForKey(upToSlot: number | undefined, nowMs: number): void {
+    if (upToSlot === undefined && this.#queue.length === 0) return
     const { topPriority = Number.NEGATIVE_INFINITY } = this.#options
     const { txChannel: channel, usedSlots, availableSlots } = this.#channel
     const urgent = this.#queue.heads().filter(({ priority }) => priority <= topPriority)
