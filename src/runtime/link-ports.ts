@@ -54,9 +54,6 @@ export type PortEvent<Context> =
   | { readonly kind: 'up'; readonly link: number }
   | { readonly kind: 'down'; readonly link: number }
 
-/** By type identification. */
-type AsduCounts = { readonly sent: Map<number, number>; readonly received: Map<number, number> }
-
 type Entry<Context> = {
   readonly links: readonly number[]
   readonly message: Outgoing
@@ -77,7 +74,7 @@ export class LinkPorts<Context> {
   readonly #links = new Map<number, SecureLink>()
   readonly #states = new Map<number, 'new' | 'up' | 'stopped' | 'broken'>()
   /** ASDUs sent and received by type, of each link. */
-  readonly #asduCounts = new Map<number, AsduCounts>()
+  readonly #asduCounts = new Map<number, Map<string, number>>()
   readonly #entries = new Map<number, Entry<Context>>()
   /** Messages none of whose links is up, oldest first. */
   #held: Entry<Context>[] = []
@@ -218,11 +215,7 @@ export class LinkPorts<Context> {
     this.#held = []
     this.#report()
     for (const [link, secureLink] of this.#links) {
-      const { sent = [], received = [] } = this.#asduCounts.get(link) ?? {}
-      const byType = Object.fromEntries([
-        ...[...sent].map(([typeId, count]) => [`sentType${typeId}`, count]),
-        ...[...received].map(([typeId, count]) => [`receivedType${typeId}`, count]),
-      ])
+      const byType = Object.fromEntries(this.#asduCounts.get(link) ?? [])
       this.event({ name: 'counters', link, ...secureLink.counters(), ...byType })
     }
   }
@@ -278,13 +271,10 @@ export class LinkPorts<Context> {
   }
 
   #count(link: number, what: 'sent' | 'received', asdu: Uint8Array): void {
-    let counts = this.#asduCounts.get(link)
-    if (counts === undefined) {
-      counts = { sent: new Map(), received: new Map() }
-      this.#asduCounts.set(link, counts)
-    }
-    const typeId = asdu[0] ?? 0
-    counts[what].set(typeId, (counts[what].get(typeId) ?? 0) + 1)
+    const counts = this.#asduCounts.get(link) ?? new Map<string, number>()
+    this.#asduCounts.set(link, counts)
+    const name = `${what}Type${asdu[0] ?? 0}`
+    counts.set(name, (counts.get(name) ?? 0) + 1)
   }
 
   #feed(link: number, input: SecureLinkInput | Wake, nowMs: number): void {
