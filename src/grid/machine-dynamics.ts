@@ -179,6 +179,21 @@ export class MachineDynamics {
     }
   }
 
+  /** The fastest of the swings of each machine against the others and of the controllers' lags, rad/s; an upper estimate. */
+  fastestPerS(): number {
+    const n = this.count
+    let fastest = 0
+    for (const [i, { inertiaS, governed, t1S, teS }] of this.#coefficients.entries()) {
+      let stiffness = 0
+      for (let k = 0; k < n; k++) {
+        if (k !== i) stiffness += Math.hypot(at(this.#yRed.re, i * n + k), at(this.#yRed.im, i * n + k))
+      }
+      const swing = Math.sqrt((this.#turn * stiffness) / inertiaS)
+      fastest = Math.max(fastest, swing, governed ? 1 / t1S : 0, this.#model === 'twoaxis' ? 1 / teS : 0)
+    }
+    return fastest
+  }
+
   /** Takes a machine off: its state stays where it is. */
   disconnect(i: number, dx: MachineStates): void {
     this.connected[i] = false

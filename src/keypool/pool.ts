@@ -76,7 +76,7 @@ export class KeyPool {
     for (const { source, ratio } of feeds) {
       this.#tally.generatedSlots += source.stock.add(bits * ratio, tMs)
       // Wants first: material that somebody waits for never counts as overflow.
-      blocks.push(...this.#serve(source))
+      if (source.queue.size > 0) blocks.push(...this.#serve(source))
       if (this.#relays.drawOnSeveral) blocks.push(...this.#serveOthers(source))
       this.#tally.discardedSlots += source.stock.takeOverflow()
     }
@@ -127,7 +127,7 @@ export class KeyPool {
   withdrawOverdue(tMs: number): number[] {
     const channels: number[] = []
     for (const { queue } of this.#sources) {
-      if ((queue.nextDeadlineMs ?? Number.POSITIVE_INFINITY) > tMs) continue
+      if (queue.size === 0 || (queue.nextDeadlineMs ?? Number.POSITIVE_INFINITY) > tMs) continue
       for (const { stream, slots, deadlineMs } of [...queue]) {
         if (deadlineMs === undefined || deadlineMs > tMs) continue
         queue.remove(stream.channel)
@@ -294,6 +294,7 @@ export class KeyPool {
   }
 
   #serve(source: Source): KeyBlock[] {
+    if (source.queue.size === 0) return []
     const granted = new Map<StreamLedger, Granted>()
     source.queue.serve((stream, slots) => {
       const slot = stream.assignedSlots

@@ -6,6 +6,8 @@ import type { Claim } from './stock.ts'
 /** The path that a relay link's key takes from now on, as node ids from end to end; undefined when there is none. */
 export type RouteChange = { readonly link: number; readonly path: readonly string[] | undefined }
 
+const NO_CHANGES: readonly RouteChange[] = []
+
 type RelayLink = { readonly ends: readonly [string, string]; route: readonly number[] | undefined }
 
 /** The links without QKD of their own: over which pool links their key is carried, and what that costs. */
@@ -104,6 +106,7 @@ export class RelayLinks {
   }
 
   takeRouteChanges(): readonly RouteChange[] {
+    if (this.#rerouted.size === 0) return NO_CHANGES
     const changes = [...this.#rerouted].map((link) => ({ link, path: this.#pathOf(link) }))
     this.#rerouted.clear()
     return changes

@@ -41,12 +41,18 @@ export class Sources {
 
   /** Slots in all stocks together. */
   get slots(): number {
-    return this.#sources.reduce((sum, { stock }) => sum + stock.slots, 0)
+    let slots = 0
+    for (const { stock } of this.#sources) slots += stock.slots
+    return slots
   }
 
   get nextDeadlineMs(): number | undefined {
-    const known = this.#sources.map(({ queue }) => queue.nextDeadlineMs).filter((atMs) => atMs !== undefined)
-    return known.length > 0 ? Math.min(...known) : undefined
+    let earliest: number | undefined
+    for (const { queue } of this.#sources) {
+      const atMs = queue.size === 0 ? undefined : queue.nextDeadlineMs
+      if (atMs !== undefined) earliest = Math.min(earliest ?? atMs, atMs)
+    }
+    return earliest
   }
 
   /** Where the key of a link goes; undefined if the link makes none. */

@@ -17,7 +17,8 @@ export class Rtu implements LabNode {
   }
 
   handle(input: NodeInput | Wake, nowMs: number): readonly NodeEffect[] {
-    return this.#node.handle(input, nowMs).filter(isNodeEffect)
+    const effects = this.#node.handle(input, nowMs)
+    return effects.every(isNodeEffect) ? effects : effects.filter(isNodeEffect)
   }
 }
 

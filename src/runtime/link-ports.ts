@@ -73,8 +73,8 @@ export type DrainOptions = {
 export class LinkPorts<Context> {
   readonly #links = new Map<number, SecureLink>()
   readonly #states = new Map<number, 'new' | 'up' | 'stopped' | 'broken'>()
-  /** ASDUs sent and received by type, of each link. */
-  readonly #asduCounts = new Map<number, Map<string, number>>()
+  /** ASDUs of each link, by twice their type and one more for those received. */
+  readonly #asduCounts = new Map<number, Map<number, number>>()
   readonly #entries = new Map<number, Entry<Context>>()
   /** Messages none of whose links is up, oldest first. */
   #held: Entry<Context>[] = []
@@ -215,7 +215,12 @@ export class LinkPorts<Context> {
     this.#held = []
     this.#report()
     for (const [link, secureLink] of this.#links) {
-      const byType = Object.fromEntries(this.#asduCounts.get(link) ?? [])
+      const byType = Object.fromEntries(
+        [...(this.#asduCounts.get(link) ?? [])].map(([what, count]) => [
+          `${what % 2 === 0 ? 'sent' : 'received'}Type${what >> 1}`,
+          count,
+        ]),
+      )
       this.event({ name: 'counters', link, ...secureLink.counters(), ...byType })
     }
   }
@@ -271,10 +276,10 @@ export class LinkPorts<Context> {
   }
 
   #count(link: number, what: 'sent' | 'received', asdu: Uint8Array): void {
-    const counts = this.#asduCounts.get(link) ?? new Map<string, number>()
-    this.#asduCounts.set(link, counts)
-    const name = `${what}Type${asdu[0] ?? 0}`
-    counts.set(name, (counts.get(name) ?? 0) + 1)
+    const counts = this.#asduCounts.get(link) ?? new Map<number, number>()
+    if (counts.size === 0) this.#asduCounts.set(link, counts)
+    const key = 2 * (asdu[0] ?? 0) + (what === 'sent' ? 0 : 1)
+    counts.set(key, (counts.get(key) ?? 0) + 1)
   }
 
   #feed(link: number, input: SecureLinkInput | Wake, nowMs: number): void {

@@ -87,6 +87,7 @@ export class World {
   readonly #grid: Actor<GridInput, GridEffect> | undefined
   readonly #linkModel: Actor<LinkModelInput, LinkModelEffect> | undefined
   #replies: Replies | undefined
+  #linkNews: { readonly atMs: number; readonly all: LinkModelEffect[] } | undefined
   #nowMs = 0
   #starts = 0
 
@@ -278,14 +279,27 @@ export class World {
   #fromLinkModel(effect: LinkModelEffect, nowMs: number): void {
     switch (effect.kind) {
       case 'generated':
-        this.#keyServer?.post(nowMs, effect)
+        this.#tellKeyServer(effect, nowMs)
         break
       case 'linkState': {
         const wire = this.#wires.get(effect.state.link)
         if (wire !== undefined) this.setLaw(effect.state.link, lawInState(wire.law, effect.state))
-        this.#keyServer?.post(nowMs, effect)
+        this.#tellKeyServer(effect, nowMs)
       }
     }
+  }
+
+  /** All links step at one time: what they say is one entry of the queue. */
+  #tellKeyServer(effect: LinkModelEffect, nowMs: number): void {
+    if (this.#linkNews?.atMs !== nowMs) {
+      const news = { atMs: nowMs, all: [] as LinkModelEffect[] }
+      this.#linkNews = news
+      this.#queue.push(nowMs, () => {
+        if (this.#linkNews === news) this.#linkNews = undefined
+        for (const one of news.all) this.#keyServer?.feed(one, nowMs)
+      })
+    }
+    this.#linkNews?.all.push(effect)
   }
 
   #send(id: string, link: number, sent: Uint8Array): void {

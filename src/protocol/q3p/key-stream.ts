@@ -83,7 +83,7 @@ export class KeyStream {
   append(slot: number, bytes: Uint8Array, nowMs = 0): AppendResult {
     const endSlot = slot + bytes.length / SLOT_BYTES
     if (!Number.isSafeInteger(slot) || slot < 0 || !Number.isSafeInteger(endSlot)) return 'malformed'
-    if (bytes.length >= MIN_ZERO_BYTES && bytes.every((octet) => octet === 0)) return 'zeros'
+    if (bytes.length >= MIN_ZERO_BYTES && isZeros(bytes)) return 'zeros'
     if (this.#isEmpty) this.#begin(slot)
     if (slot > this.#lengthSlots) return 'gap'
     if (slot < this.#lengthSlots) {
@@ -137,6 +137,8 @@ export class KeyStream {
 
   /** Gives up key that came `lifeMs` ago or earlier. */
   expire(nowMs: number, lifeMs: number): void {
+    const oldest = this.#arrivals[0]
+    if (oldest === undefined || oldest.atMs + lifeMs > nowMs) return
     const expired = this.#arrivals.findLast(({ atMs }) => atMs + lifeMs <= nowMs)
     if (expired !== undefined) this.skipTo(expired.endSlot)
   }
@@ -212,8 +214,10 @@ export class KeyStream {
 
   #prune(): void {
     const usedSlots = Math.max(this.#usedSlots, this.#floorSlot)
+    const first = this.#arrivals[0]
+    if (first === undefined || first.endSlot > usedSlots) return
     const kept = this.#arrivals.findIndex(({ endSlot }) => endSlot > usedSlots)
-    if (kept !== 0) this.#arrivals = kept < 0 ? [] : this.#arrivals.slice(kept)
+    this.#arrivals = kept < 0 ? [] : this.#arrivals.slice(kept)
   }
 
   #copy(slot: number, slots: number): Uint8Array {
@@ -275,4 +279,9 @@ export class KeyStream {
     }
     return difference === 0
   }
+}
+
+function isZeros(bytes: Uint8Array): boolean {
+  for (let index = 0; index < bytes.length; index += 1) if (bytes[index] !== 0) return false
+  return true
 }

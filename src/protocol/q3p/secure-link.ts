@@ -246,8 +246,10 @@ export class SecureLink {
     if (upToSlot === undefined && this.#queue.length === 0) return
     const { topPriority = Number.NEGATIVE_INFINITY } = this.#options
     const { txChannel: channel, usedSlots, availableSlots } = this.#channel
-    const urgent = this.#queue.heads().filter(({ priority }) => priority <= topPriority)
-    const slots = Math.max(0, ...urgent.map((message) => this.#neededSlots(message, nowMs)))
+    let slots = 0
+    for (const message of this.#queue.heads()) {
+      if (message.priority <= topPriority) slots = Math.max(slots, this.#neededSlots(message, nowMs))
+    }
     const topUpToSlot = slots > availableSlots ? usedSlots + slots : 0
     if (upToSlot === undefined && topUpToSlot <= this.#askedTopUpToSlot) return
     this.#askedTopUpToSlot = Math.max(this.#askedTopUpToSlot, topUpToSlot)
@@ -371,9 +373,11 @@ export class SecureLink {
     const handshakeAtMs = isHandshakeWaiting ? undefined : this.#handshakeAtMs
     const { keyMaxAgeMs } = this.#options
     const expiryMs = keyMaxAgeMs === undefined ? undefined : this.#channel.expiryMs(keyMaxAgeMs)
-    const times = [this.#session?.wakeAtMs, handshakeAtMs, this.#demand.wakeAtMs, this.#queue.nextExpiryMs, expiryMs]
-    const known = times.filter((atMs) => atMs !== undefined)
-    return known.length > 0 ? Math.min(...known) : undefined
+    const never = Number.POSITIVE_INFINITY
+    const linkMs = Math.min(this.#session?.wakeAtMs ?? never, handshakeAtMs ?? never)
+    const keyMs = Math.min(this.#demand.wakeAtMs ?? never, expiryMs ?? never)
+    const atMs = Math.min(linkMs, keyMs, this.#queue.nextExpiryMs ?? never)
+    return atMs === never ? undefined : atMs
   }
 
   #emit(effect: SecureLinkEffect): void {

@@ -22,6 +22,8 @@ type Queued = {
 /** A message taken from the queue, with what it had waited for. */
 export type Dequeued = { readonly message: LinkMessage; readonly queueMs: number; readonly keyWaitMs: number }
 
+const NONE: readonly LinkMessage[] = []
+
 /** Runs while a suite's messages are held back by nothing but lack of key. */
 class KeyClock {
   #totalMs = 0
@@ -77,9 +79,10 @@ export class SendQueue {
 
   /** The next message of each suite, the more urgent first. */
   heads(): readonly LinkMessage[] {
-    const [otp, aes] = [this.#lanes.otp[0], this.#lanes.aes[0]]
-    if (otp === undefined || aes === undefined)
-      return [otp, aes].flatMap((head) => (head === undefined ? [] : [head.message]))
+    const otp = this.#lanes.otp[0]
+    const aes = this.#lanes.aes[0]
+    if (otp === undefined) return aes === undefined ? NONE : [aes.message]
+    if (aes === undefined) return [otp.message]
     return comesBefore(otp, aes) ? [otp.message, aes.message] : [aes.message, otp.message]
   }
 
@@ -98,7 +101,7 @@ export class SendQueue {
 
   /** Takes the expired messages out. */
   expire(nowMs: number): readonly LinkMessage[] {
-    if (this.#nextExpiryMs === undefined || nowMs < this.#nextExpiryMs) return []
+    if (this.#nextExpiryMs === undefined || nowMs < this.#nextExpiryMs) return NONE
     const isExpired = ({ message }: Queued): boolean =>
       message.expiresAtMs !== undefined && message.expiresAtMs <= nowMs
     const expired = this.#takeAll(isExpired)

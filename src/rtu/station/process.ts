@@ -32,7 +32,7 @@ export class Process {
   }
 
   get wakeAtMs(): number {
-    return Math.min(this.#freezeAtMs, ...this.#pulses.values())
+    return this.#pulses.size === 0 ? this.#freezeAtMs : Math.min(this.#freezeAtMs, ...this.#pulses.values())
   }
 
   start(nowMs: number): void {
