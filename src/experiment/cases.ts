@@ -14,6 +14,8 @@ export type Pooling = 'station' | 'gateway' | 'shared'
 /** What an experiment makes of a scenario. */
 export type Variant = {
   readonly pooling: Pooling
+  /** In what order those who wait for a stock are served. */
+  readonly order: Scenario['keys']['order']
   /** Every station is reached by its first path only. */
   readonly isSinglePath: boolean
   /** `static`: every chain in its required suite, reports in one-time pads, whatever the stock does. */
@@ -28,17 +30,19 @@ export type Variant = {
 export function variantOf(id: CaseId, scenario: Scenario): Variant {
   switch (id) {
     case 'S-1':
-      return { pooling: 'station', isSinglePath: true, policy: 'static', reportSuite: 'otp' }
+      return { pooling: 'station', order: 'arrival', isSinglePath: true, policy: 'static', reportSuite: 'otp' }
     case 'S-2':
-      return { pooling: 'gateway', isSinglePath: true, policy: 'static', reportSuite: 'otp' }
-    case 'S-3':
-      return { pooling: 'shared', isSinglePath: false, policy: scenario.scheduler.policy, reportSuite: 'aes' }
+      return { pooling: 'gateway', order: 'arrival', isSinglePath: true, policy: 'static', reportSuite: 'otp' }
+    case 'S-3': {
+      const { policy } = scenario.scheduler
+      return { pooling: 'shared', order: 'fair', isSinglePath: false, policy, reportSuite: 'aes' }
+    }
   }
 }
 
 /** The scenario as a variant of it runs. */
 export function scenarioOfVariant(scenario: Scenario, variant: Variant): Scenario {
-  const { policy, reportSuite, isSinglePath, pooling, suites } = variant
+  const { policy, reportSuite, isSinglePath, pooling, order, suites } = variant
   const isStatic = policy === 'static'
   const telemetry = {
     ...scenario.tasks.telemetry,
@@ -50,7 +54,7 @@ export function scenarioOfVariant(scenario: Scenario, variant: Variant): Scenari
   return {
     ...narrowed,
     ...(suites === 'otp' && { chains: otpChains(narrowed) }),
-    keys: pooling === 'shared' ? { ...scenario.keys, pool: 'shared' } : dividedKeys(narrowed, pooling),
+    keys: { ...(pooling === 'shared' ? { ...scenario.keys, pool: 'shared' } : dividedKeys(narrowed, pooling)), order },
     tasks: { ...scenario.tasks, telemetry },
     scheduler: { ...scenario.scheduler, policy },
   }

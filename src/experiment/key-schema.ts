@@ -112,6 +112,12 @@ export const Keys = section({
     .describe(
       'With pool: quota. auto: every chain gets an equal part of key and cap, spread over the hops of its path',
     ),
+  order: z
+    .enum(['fair', 'arrival'])
+    .default('fair')
+    .describe(
+      'Who waits for a stock is served in fair turns, or first come, first served; arrival also has each channel ask at once for the key of all that it has queued, and not of the next message only',
+    ),
   reserve: section({
     authenticationBits: z
       .number()

@@ -12,7 +12,7 @@ type Chains = Draft['chains']
 
 /** Options of key server and link models; the links with `keys: local` have no model. */
 export function keyServerOf(scenario: Scenario, links: readonly PlanLink[], chains: Chains): PlanKeyServer {
-  const { pool, thresholds, expiryS, linkModel, initialBits, relayNodes, source, etsi014 } = scenario.keys
+  const { pool, order, thresholds, expiryS, linkModel, initialBits, relayNodes, source, etsi014 } = scenario.keys
   // Key that comes from elsewhere has no model, and none of it is here before the run.
   const qkd = links.filter(({ keys }) => keys === 'pool' && source === 'model')
   const wholeBits = Math.floor(initialBits ?? thresholds.capBits / 2)
@@ -21,6 +21,7 @@ export function keyServerOf(scenario: Scenario, links: readonly PlanLink[], chai
   return {
     pool: {
       poolKind: pool,
+      order,
       links: links.map(({ link, ends, keys }) => ({ link, ends, keys })),
       capBits: Math.floor(thresholds.capBits),
       safeBits: Math.floor(thresholds.safeBits),

@@ -130,6 +130,7 @@ function linkOptions({ keys, outputs }: Scenario): Omit<SecureLinkOptions, 'link
     lowWaterSlots: Math.ceil(keys.buffer.lowBits / SLOT_BITS),
     highWaterSlots: Math.ceil(keys.buffer.highBits / SLOT_BITS),
     keyMaxAgeMs: keys.expiryS * 1000,
+    ...(keys.order === 'arrival' && { wantsAll: true as const }),
     ...(outputs.keylog && { keyLog: true as const }),
   }
 }

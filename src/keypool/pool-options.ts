@@ -38,6 +38,8 @@ export type KeyPoolOptions = {
     readonly ends?: readonly [string, string]
   }[]
   readonly quotas?: readonly KeyQuota[]
+  /** Those who wait for a stock are served in fair turns (default), or first come, first served. */
+  readonly order?: 'fair' | 'arrival'
   /** K_cap: the most the pool holds; generation beyond it is discarded. */
   readonly capBits: number
   /** K_safe <= K_th <= K_cap. */

@@ -1,9 +1,11 @@
+import { ArrivalQueue } from './arrival-queue.ts'
 import { FairQueue } from './fair-queue.ts'
 import type { KeyPoolOptions } from './pool-options.ts'
 import { Stock } from './stock.ts'
+import type { WaitingLine } from './waiting-line.ts'
 
 /** A stock and those who wait for it. */
-export type Source = { readonly stock: Stock; readonly queue: FairQueue }
+export type Source = { readonly stock: Stock; readonly queue: WaitingLine }
 /** Where a part of a link's key goes. */
 export type Feed = { readonly source: Source; readonly ratio: number }
 
@@ -17,7 +19,7 @@ export class Sources {
   readonly capSlots: number = 0
 
   constructor(options: KeyPoolOptions) {
-    const { poolKind, links, quotas = [], capBits, reserve } = options
+    const { poolKind, links, quotas = [], capBits, reserve, order } = options
     const poolLinks = links.filter(({ keys }) => keys === 'pool')
     const count = { shared: 1, perLink: poolLinks.length, quota: quotas.length }[poolKind]
     const share = (bits: number): number => Math.floor(bits / Math.max(1, count) / 32)
@@ -28,7 +30,8 @@ export class Sources {
     for (let index = 0; index < count; index++) {
       const ownBits = poolKind === 'quota' ? quotas[index]?.capBits : undefined
       const capSlots = ownBits === undefined ? share(capBits) : Math.floor(ownBits / 32)
-      this.#sources.push({ stock: new Stock(capSlots, reserveSlots), queue: new FairQueue() })
+      const queue = order === 'arrival' ? new ArrivalQueue() : new FairQueue()
+      this.#sources.push({ stock: new Stock(capSlots, reserveSlots), queue })
       this.capSlots += capSlots
     }
     if (poolKind === 'quota') this.#addQuotas(options)

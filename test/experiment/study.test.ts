@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { stringify } from 'yaml'
-import { runLocally } from '../../src/cli/experiment/local-runs.ts'
+import { runStudy } from '../../src/cli/experiment/run-study.ts'
 import {
   ablation,
   breaksFigure,
@@ -16,7 +17,6 @@ import {
   fidelityOf,
   ieee118Agents,
   iterationsFigure,
-  type Job,
   jobsOf,
   parseScenario,
   planOf,
@@ -87,21 +87,29 @@ t.test('every row of every study is a valid scenario, and its runs have differen
   }
   const ids = studies.map((study) => jobsOf(study).map(({ id }) => id))
   for (const own of ids) t.equal(new Set(own).size, own.length)
-  t.equal(ids[0]?.length, 3 * 2 + 11, 'variants have fewer runs')
+  t.equal(ids[0]?.length, 3 * 2 + 16, 'variants have fewer runs')
 })
 
-t.test('the same seeds give the same metrics on one worker and on two', async (t) => {
-  const study = table1({ scenario: short, seeds: [1], variantRuns: 0, policies: ['greedy'] })
-  const interrupted = new AbortController().signal
-  const of = async (workers: number): Promise<readonly RunResult[]> =>
-    await runLocally<Job, RunResult>({ name: 'run', jobs: jobsOf(study), workers, interrupted, onResult: () => {} })
-  const [one, two] = [await of(1), await of(2)]
-  const metricsOf = (results: readonly RunResult[]) =>
-    JSON.stringify(results.map(({ id, metrics }) => ({ id, metrics })))
-  t.equal(metricsOf(one), metricsOf(two))
+t.test('the same seeds give the same metrics.json on one worker and on two, the rolling policy included', async (t) => {
+  const folder = t.testdir()
+  const policies = ['greedy', 'rolling'] as const
+  const study = table1({ scenario: short, seeds: [1], variantRuns: 0, policies })
+  const of = async (workers: number): Promise<{ readonly metrics: string; readonly results: readonly RunResult[] }> => {
+    const out = join(folder, String(workers))
+    await runStudy({ study, workers, out, command: 'q104 experiment table1', json: true })
+    const read = (name: string) => readFileSync(join(out, name), 'utf8')
+    const { runs } = JSON.parse(read('metrics.json'))
+    const { took } = JSON.parse(read('about.json'))
+    return {
+      metrics: read('metrics.json'),
+      results: runs.map((run: RunResult, i: number) => ({ ...run, took: took[i] })),
+    }
+  }
+  const [{ metrics, results: one }, two] = [await of(1), await of(2)]
+  t.equal(metrics, two.metrics, 'octet for octet')
   t.same(
-    one.map(({ metrics }) => metrics.invalidReasons),
-    [[], [], []],
+    one.map(({ row, metrics: { invalidReasons } }) => [row, ...invalidReasons]),
+    [['S-1'], ['S-2'], ['S-3'], ['S-3 rolling']],
   )
   const [s1, s2, s3] = one.map(({ metrics }) => metrics)
   t.ok((s1?.maxAbsDeltaFHz ?? 0) > (s3?.maxAbsDeltaFHz ?? 1), 'without key the sheds are late')
@@ -117,7 +125,7 @@ t.test('the same seeds give the same metrics on one worker and on two', async (t
   t.match(studyHtml(study, summaries, head, [{ title: 'F', svg: '<svg/>' }]), '<figure><svg/>')
   const [first, ...lines] = studyCsv(one).trim().split('\n')
   t.match(first, 'row,seed,valid,pFull')
-  t.equal(lines.length, 3)
+  t.equal(lines.length, 4)
   t.match(trrFigure(study.rows, one), { layer: [{ data: { values: [{ low: 12, high: 16 }, {}, {}] } }, {}, {}] })
 })
 

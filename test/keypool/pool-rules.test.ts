@@ -201,6 +201,57 @@ t.test('those who always want more get equal parts', async (t) => {
   t.ok(Math.max(...got) - Math.min(...got) <= 64, `${got}`)
 })
 
+t.test(
+  'in the order of arrival each want is served as a whole, and one that grew again waits behind the others',
+  async (t) => {
+    const pool = makePool({ order: 'arrival' })
+    pool.want(0, 1000)
+    pool.want(2, 20)
+    pool.want(0, 1010)
+    pool.want(4, 5, { deadlineMs: 900 })
+    t.same(told(pool.generate(0, 32 * 990, 0)), ['0@0+990'])
+    t.equal(pool.nextDeadlineMs, 900)
+    t.same(told(pool.generate(0, 32 * 25, 100)), ['0@990+10', '2@0+15'])
+    t.same(pool.withdrawOverdue(900), [4], 'dropped at its deadline')
+    t.same(told(pool.generate(0, 32 * 100, 1000)), ['2@15+5', '0@1000+10'])
+    t.same([imbalanceBits(pool.books()), pool.books().poolBits], [0, 85 * 32])
+    t.equal(slotsOf(pool.want(4, 5)), 5, 'and can be wanted again')
+  },
+)
+
+t.test(
+  'in the order of arrival the books balance, and what is wanted and there is given, whatever comes',
+  async (t) => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('want' as const), channel: fc.integer({ min: 0, max: 7 }), slots: fc.nat(80) }),
+      fc.record({ kind: fc.constant('generate' as const), channel: fc.constant(0), slots: fc.nat(60) }),
+      fc.record({
+        kind: fc.constant('withdraw' as const),
+        channel: fc.integer({ min: 0, max: 7 }),
+        slots: fc.constant(0),
+      }),
+      fc.record({ kind: fc.constant('resume' as const), channel: fc.integer({ min: 0, max: 7 }), slots: fc.nat(120) }),
+    )
+    const { failed, counterexample } = fc.check(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const pool = makePool({ order: 'arrival' })
+        for (const { kind, channel, slots } of steps) {
+          if (kind === 'want') pool.want(channel, pool.wantedSlots(channel) + slots)
+          else if (kind === 'generate') pool.generate(0, 32 * slots, 0)
+          else if (kind === 'withdraw') pool.withdraw(channel)
+          else pool.resume(channel, slots)
+          const waits = [0, 1, 2, 3, 4, 5, 6, 7].some((each) => pool.wantedSlots(each) > pool.assignedSlots(each))
+          if (imbalanceBits(pool.books()) !== 0 || (waits && kind !== 'resume' && pool.books().poolBits > 0))
+            return false
+        }
+        return true
+      }),
+      { numRuns: 300 },
+    )
+    t.notOk(failed, JSON.stringify(counterexample))
+  },
+)
+
 t.test('a want that nobody waits for any more is dropped at its deadline, and a later one holds it', async (t) => {
   const pool = makePool()
   pool.want(0, 10, { deadlineMs: 1000 })

@@ -1,32 +1,20 @@
 /** What `q104 experiment` and `q104 sweep` have in common: which study, on what, with how many runs. */
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import {
-  ablation,
-  plainRuns,
-  type Scenario,
-  type Study,
-  scenarioJsonSchema,
-  sensitivity,
-  table1,
-} from '../../experiment/index.ts'
+import { ablation, plainRuns, type Scenario, type Study, sensitivity, table1 } from '../../experiment/index.ts'
 import { CliError } from '../errors.ts'
 import { onePositional, parseChoice, parseCount } from '../options.ts'
 import { loadScenario } from '../scenario-file.ts'
 
 const STUDIES = ['table1', 'ablation', 'sensitivity', 'runs'] as const
-/** Policies of S-3 in this version; the first is the one in the main rows. */
-const POLICIES: readonly [Policy, ...Policy[]] = knowsRolling() ? ['rolling' as Policy, 'greedy'] : ['greedy']
+/** Policies of S-3; the first is the one in the main rows. */
+const POLICIES: readonly [Policy, ...Policy[]] = ['rolling', 'greedy']
 const MAX_RUNS = 100_000
 const MAX_WORKERS = 256
 /** Runs of each variant of what a study does not identify. */
 const VARIANT_RUNS = 10
 
 type Policy = Scenario['scheduler']['policy']
-
-function knowsRolling(): boolean {
-  return JSON.stringify(scenarioJsonSchema()).includes('"rolling"')
-}
 
 export const STUDY_OPTIONS = {
   runs: { type: 'string' },

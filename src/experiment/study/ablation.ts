@@ -1,7 +1,7 @@
 /** What each part of the reconfigurable scenario S-3 is worth: the same runs with one part taken away. */
 import { type Variant, variantOf } from '../cases.ts'
 import type { Scenario } from '../scenario-schema.ts'
-import { withBreaks } from './changes.ts'
+import { withBreaks, withKeyRate } from './changes.ts'
 import type { Row, Study } from './study.ts'
 
 export type AblationOptions = {
@@ -42,15 +42,5 @@ export function ablation({ scenario, seeds, policies }: AblationOptions): Study 
       row('quotas-station', 'quotas: a stock a station', { pooling: 'station' }),
     ],
     seeds,
-  }
-}
-
-function withKeyRate(scenario: Scenario, ratio: number): Scenario {
-  const { rateModel, ...rest } = scenario.keys.linkModel
-  if (rateModel.kind !== 'bb84') return scenario
-  const effectiveRatePerS = rateModel.effectiveRatePerS * ratio
-  return {
-    ...scenario,
-    keys: { ...scenario.keys, linkModel: { ...rest, rateModel: { ...rateModel, effectiveRatePerS } } },
   }
 }

@@ -16,6 +16,17 @@ export function withStock(scenario: Scenario, capBits: number): Scenario {
   }
 }
 
+/** The key that every QKD link makes, `ratio` times as much; links with a model of their own keep it. */
+export function withKeyRate(scenario: Scenario, ratio: number): Scenario {
+  const { rateModel, ...rest } = scenario.keys.linkModel
+  if (rateModel.kind !== 'bb84') return scenario
+  const effectiveRatePerS = rateModel.effectiveRatePerS * ratio
+  return {
+    ...scenario,
+    keys: { ...scenario.keys, linkModel: { ...rest, rateModel: { ...rateModel, effectiveRatePerS } } },
+  }
+}
+
 /** Another rate of breaks of every QKD link, 1/s. */
 export function withBreaks(scenario: Scenario, breakRatePerS: number): Scenario {
   return { ...scenario, keys: { ...scenario.keys, linkModel: { ...scenario.keys.linkModel, breakRatePerS } } }

@@ -38,6 +38,8 @@ export type SecureLinkOptions = {
   readonly keyMaxAgeMs?: number
   /** Key for queued messages at least this urgent is asked for as the top chain's; absent: none is. */
   readonly topPriority?: number
+  /** Key is asked for all messages that are queued, so that it comes in the order of their arrival; absent: for the next. */
+  readonly wantsAll?: true
   /** Node ids, 1..64 octets each: this end's is told in the HANDSHAKE, and a peer that says another than its own is refused. */
   readonly names?: { readonly own: string; readonly peer: string }
   /** Emits all key this end uses as `keyLog` effects. Only what was explicitly asked for may set it. */

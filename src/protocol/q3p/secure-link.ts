@@ -320,13 +320,21 @@ export class SecureLink {
     for (const suite of ['otp', 'aes'] as const) {
       this.#queue.markKeyShort(suite, mayGo && heads.some((head) => head.suite === suite), nowMs)
     }
+    if (this.#options.wantsAll === true) {
+      const all = this.#queue.sum((message) => this.#sealedSlots(message, nowMs))
+      return Math.max(missingSlots, all === 0 ? 0 : all + RESERVED_SLOTS)
+    }
     return Math.max(missingSlots, ...heads.map((head) => this.#neededSlots(head, nowMs)))
   }
 
   /** Slots that must be available for a message to be sealed; what supervision lives on is left alone. */
-  #neededSlots({ asdu, suite }: LinkMessage, nowMs: number): number {
-    const slots = this.#channel.slotsNeeded(apduBytes(asdu.length), suite, nowMs)
+  #neededSlots(message: LinkMessage, nowMs: number): number {
+    const slots = this.#sealedSlots(message, nowMs)
     return slots === 0 ? 0 : slots + RESERVED_SLOTS
+  }
+
+  #sealedSlots({ asdu, suite }: LinkMessage, nowMs: number): number {
+    return this.#channel.slotsNeeded(apduBytes(asdu.length), suite, nowMs)
   }
 
   #closeWhenDone(nowMs: number): void {

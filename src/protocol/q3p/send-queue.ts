@@ -86,6 +86,14 @@ export class SendQueue {
     return comesBefore(otp, aes) ? [otp.message, aes.message] : [aes.message, otp.message]
   }
 
+  /** Sum of `slotsOf` over all that wait, where AES messages, which share a key, count once. */
+  sum(slotsOf: (message: LinkMessage) => number): number {
+    const [firstAes] = this.#lanes.aes
+    let slots = firstAes === undefined ? 0 : slotsOf(firstAes.message)
+    for (const { message } of this.#lanes.otp) slots += slotsOf(message)
+    return slots
+  }
+
   /** Takes the next message of a suite out. */
   take(suite: Suite, nowMs: number): Dequeued | undefined {
     const head = this.#lanes[suite].shift()

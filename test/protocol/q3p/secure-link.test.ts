@@ -250,6 +250,26 @@ t.test('key is fetched ahead, and asked for again each second while it does not 
   t.same(deliveredIds(world, 1), [1, 2, 3])
 })
 
+t.test('key is asked for the next message, or for all that are queued', async (t) => {
+  const askedUpTo = (wantsAll: boolean): number => {
+    const link = { lowWaterSlots: 16, highWaterSlots: 32, ...(wantsAll && { wantsAll: true as const }) }
+    const world = upWorld(CLEAN, { keyBudgetSlots: 40, link })
+    for (const id of [1, 2, 3]) world.send(0, { id, asdu: testAsdu(id, 194), suite: 'otp', priority: 0 })
+    for (const id of [4, 5]) world.send(0, { id, asdu: testAsdu(id, 20), suite: 'aes', priority: 1 })
+    world.run(1500)
+    const last = world.of(0, 'fetchKeys').at(-1)
+    const [{ usedSlots }] = world.links[0].books()
+    world.keyBudgetSlots = 1000
+    world.supply()
+    world.run(2500)
+    t.same([...deliveredIds(world, 1)].sort(), [1, 2, 3, 4, 5])
+    return (last?.upToSlot ?? 0) - usedSlots
+  }
+  const [message, supervision] = [50 + 4, 12]
+  t.equal(askedUpTo(false), message + supervision)
+  t.equal(askedUpTo(true), 3 * message + supervision)
+})
+
 t.test('garbage, foreign, reflected and repeated datagrams change nothing but counters', async (t) => {
   const world = upWorld()
   world.send(0, { id: 1, asdu: testAsdu(1, 20), suite: 'otp', priority: 0 })
