@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 import type { Metrics, Scenario } from '../../experiment/index.ts'
+import { CliError } from '../errors.ts'
 
 const BIN = fileURLToPath(new URL('../bin.js', import.meta.url))
 
@@ -19,7 +20,7 @@ export type LiveRun = {
   readonly interrupted: AbortSignal
 }
 
-/** Runs a scenario live, as `q104 run` does, in a process of its own; gives its metrics. Error when it left none. */
+/** Runs a scenario live, as `q104 run` does, in a process of its own; gives its metrics. CliError when it refused, Error when it left none. */
 export async function runLive({ scenario, out, lab, isolation, isTold, interrupted }: LiveRun): Promise<Metrics> {
   mkdirSync(out, { recursive: true })
   const file = join(out, 'replayed.yaml')
@@ -38,6 +39,7 @@ export async function runLive({ scenario, out, lab, isolation, isTold, interrupt
   interrupted.addEventListener('abort', interrupt)
   const [code] = (await once(child, 'exit')) as [number | null]
   interrupted.removeEventListener('abort', interrupt)
+  if (code === 2) throw new CliError(`the live run was refused:\n${last.join('').trim()}`)
   // 1: the run was made and is not valid; its metrics say why.
   if (code !== 0 && code !== 1) throw new Error(`q104 run ended with ${code ?? 'a signal'}\n${last.join('')}`)
   return JSON.parse(readFileSync(join(out, 'metrics.json'), 'utf8')) as Metrics
