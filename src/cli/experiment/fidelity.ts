@@ -52,7 +52,12 @@ export async function compareWorlds(request: FidelityRequest): Promise<number> {
         ...(isolation !== undefined && { isolation }),
         isTold: false,
         interrupted: interrupted.signal,
+      }).catch((error: unknown) => {
+        if (interrupted.signal.aborted) return undefined
+        throw error
       })
+      // What was compared before it was interrupted is still told.
+      if (live === undefined) break
       pairs.push({ seed, virtual: metrics, live })
       process.stderr.write(
         `live ${pairs.length}/${seeds.length}, seed ${seed}: ${live.valid ? 'valid' : live.invalidReasons.join('; ')}\n`,
