@@ -114,13 +114,12 @@ export function problemOf(work: Work, horizon: Horizon, responses: Responses | u
   let supply = 0
   for (let t = 0; t < steps; t++) {
     // Key of a step may be used from the next step on; the unexplained use of a step comes first.
-    const end = t === steps - 1 ? reserveBits : 0
-    availableBits[t] = stockBits - bufferBits + supply - otherBits * (t + 1) - end
+    availableBits[t] = stockBits - bufferBits + supply - otherBits * (t + 1)
     sd[t] = t === 0 ? 0 : (supplySdBits[t - 1] ?? 0)
     supply += supplyBits[t] ?? 0
   }
   const frequency = responses && frequencyOf(work, { optionStart, total, steps, stepS, horizon, responses })
-  return {
+  const problem = {
     chains: chains.length,
     steps,
     optionStart,
@@ -134,6 +133,22 @@ export function problemOf(work: Work, horizon: Horizon, responses: Responses | u
     z,
     ...(frequency && { frequency }),
   }
+  availableBits[steps - 1] = endOf(problem, reserveBits)
+  return problem
+}
+
+/**
+ * What the last row allows, so that the reserve is left on average. The row's margin for the spread is part of what is left:
+ * only what the reserve is more than that margin comes off besides. So the row is the chance row or a stricter one, and at the spread
+ * of a plan that uses all of it M = available - reserve.
+ */
+function endOf(problem: RollingProblem, reserveBits: number): number {
+  const { steps, z, availableBits, supplySdBits } = problem
+  const available = availableBits[steps - 1] ?? 0
+  const { ratio, varianceBits2 } = mostUse(problem)
+  const variance = Math.min(ratio * Math.max(0, available - reserveBits), varianceBits2 * steps)
+  const marginBits = z * Math.sqrt((supplySdBits[steps - 1] ?? 0) ** 2 + variance)
+  return available - Math.max(0, reserveBits - marginBits)
 }
 
 type Shape = {
@@ -179,27 +194,32 @@ function frequencyOf({ chains, options }: Work, shape: Shape): FrequencyTerm {
  * the rows forbid to use more.)
  */
 export function spreadOf(problem: RollingProblem): Float64Array {
-  const { chains, steps, optionStart, meanBits, varianceBits2, supplySdBits, availableBits, z } = problem
-  let mean = 0
-  let variance = 0
-  for (let l = 0; l < chains; l++) {
-    let most = 0
-    let most2 = 0
-    for (let n = optionStart[l] ?? 0; n < (optionStart[l + 1] ?? 0); n++) {
-      if ((problem.cost[n * steps] ?? 0) === Number.POSITIVE_INFINITY) continue
-      most = Math.max(most, meanBits[n] ?? 0)
-      most2 = Math.max(most2, varianceBits2[n] ?? 0)
-    }
-    mean += most
-    variance += most2
-  }
-  const ratio = mean > 0 ? variance / mean : 0
+  const { steps, supplySdBits, availableBits, z } = problem
+  const { ratio, varianceBits2 } = mostUse(problem)
   return Float64Array.from({ length: steps }, (_, t) => {
     const sd2 = (supplySdBits[t] ?? 0) ** 2
     // x = sqrt(sd^2 + ratio M) with M = available - z x: the positive root of x^2 + ratio z x = sd^2 + ratio available.
     const right = sd2 + ratio * Math.max(0, availableBits[t] ?? 0)
     const half = (ratio * z) / 2
     const root = Math.sqrt(half * half + right) - half
-    return Math.max(1, Math.min(root, Math.sqrt(sd2 + variance * (t + 1))), Math.sqrt(sd2))
+    return Math.max(1, Math.min(root, Math.sqrt(sd2 + varianceBits2 * (t + 1))), Math.sqrt(sd2))
   })
+}
+
+/** A step in which every chain takes the option that uses most: its variance, and the ratio of that to the mean use. */
+function mostUse({ chains, steps, optionStart, meanBits, varianceBits2, cost }: RollingProblem) {
+  let mean = 0
+  let variance = 0
+  for (let l = 0; l < chains; l++) {
+    let most = 0
+    let most2 = 0
+    for (let n = optionStart[l] ?? 0; n < (optionStart[l + 1] ?? 0); n++) {
+      if ((cost[n * steps] ?? 0) === Number.POSITIVE_INFINITY) continue
+      most = Math.max(most, meanBits[n] ?? 0)
+      most2 = Math.max(most2, varianceBits2[n] ?? 0)
+    }
+    mean += most
+    variance += most2
+  }
+  return { ratio: mean > 0 ? variance / mean : 0, varianceBits2: variance }
 }
