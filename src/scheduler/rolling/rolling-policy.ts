@@ -184,10 +184,12 @@ export class RollingPolicy implements Policy {
     const ticks = stepMs / tickMs
     const supplyBits = new Float64Array(steps)
     const supplySdBits = new Float64Array(steps)
+    const otherSdBits = new Float64Array(steps)
     for (let t = 0; t < steps; t++) {
       const [from, to] = [Math.round(t * ticks), Math.round((t + 1) * ticks)]
       for (let i = from; i < to; i++) supplyBits[t] = (supplyBits[t] ?? 0) + (forecast.supplyBits[i] ?? 0)
-      supplySdBits[t] = Math.sqrt((forecast.supplySdBits[to - 1] ?? 0) ** 2 + this.#watch.otherVariance2 * to)
+      supplySdBits[t] = forecast.supplySdBits[to - 1] ?? 0
+      otherSdBits[t] = Math.sqrt(this.#watch.otherVariance2(to))
     }
     return {
       stepMs,
@@ -195,6 +197,7 @@ export class RollingPolicy implements Policy {
       bufferBits: status.safeBits,
       supplyBits,
       supplySdBits,
+      otherSdBits,
       otherBits: this.#watch.otherBits * ticks,
       z: quantileOf({ bound: riskBound, risk, steps, errors: this.#errors }),
       deltaFHz,

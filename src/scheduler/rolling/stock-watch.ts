@@ -6,20 +6,36 @@ import type { PoolStatus } from '../../runtime/contract.ts'
 const MOST_STEPS = 20
 /** Steps that are taken together: channels fetch key in lots, which even out over more than one step. */
 const BLOCK_STEPS = 10
-/** Memory of the unexplained use, blocks. */
-const MEMORY_BLOCKS = 20
-/** Unexplained use further off than this many standard deviations counts as this far: rare bursts are what K_safe is for. */
-const CLIP_SDS = 3
+/** Blocks kept of the unexplained use. */
+const BLOCKS_KEPT = 30
+/** Blocks before anything is said of it. */
+const FEWEST_BLOCKS = 3
+/** A block further off than this many standard deviations is a burst, and left out: rare bursts are what K_safe is for. */
+const BURST_SDS = 3
+/** Standard deviation of a normal distribution by its median absolute deviation. */
+const SD_PER_MAD = 1.4826
+/** Time spans, blocks, over which the spread of the cumulated use is looked at. */
+const LONGEST_SPAN = 10
+
+type Block = { readonly bits: number; readonly planned2: number }
+
+/**
+ * How the variance of the cumulated unexplained use grows with time: `lot2 + walk2 blocks`. What channels fetch ahead now they do
+ * not fetch later, so lots add a variance once, however long the time; use that is really unforeseen adds more with every block.
+ */
+type Growth = { readonly meanBits: number; readonly lot2: number; readonly walk2: number }
+
+const NOTHING: Growth = { meanBits: 0, lot2: 0, walk2: 0 }
 
 export class StockWatch {
   readonly #stepMs: number
   #last: PoolStatus | undefined
-  #blocks = 0
+  #isFirst = true
   #blockSteps = 0
   #blockBits = 0
   #blockPlanned2 = 0
-  #meanBits = 0
-  #variance2 = 0
+  readonly #blocks: Block[] = []
+  #growth = NOTHING
 
   constructor(stepMs: number) {
     this.#stepMs = stepMs
@@ -27,12 +43,14 @@ export class StockWatch {
 
   /** Mean use beyond that of the chains, bits a step. */
   get otherBits(): number {
-    return Math.max(0, this.#meanBits / BLOCK_STEPS)
+    return Math.max(0, this.#growth.meanBits / BLOCK_STEPS)
   }
 
-  /** Its variance, bits^2 a step. */
-  get otherVariance2(): number {
-    return this.#variance2 / BLOCK_STEPS
+  /** Variance of that use over the next steps together, bits^2. */
+  otherVariance2(steps: number): number {
+    const { lot2, walk2 } = this.#growth
+    const blocks = steps / BLOCK_STEPS
+    return lot2 * Math.min(1, blocks) + walk2 * blocks
   }
 
   /**
@@ -81,17 +99,70 @@ export class StockWatch {
     this.#blockBits += bits
     this.#blockPlanned2 += planned2
     if (++this.#blockSteps < BLOCK_STEPS) return
-    const off = this.#blockBits - this.#meanBits
-    const planned = this.#blockPlanned2
+    const block = { bits: this.#blockBits, planned2: this.#blockPlanned2 }
     this.#blockSteps = 0
     this.#blockBits = 0
     this.#blockPlanned2 = 0
     // The first block holds the channels' first fetch.
-    if (this.#blocks++ === 0) return
-    const weight = 1 / Math.min(this.#blocks, MEMORY_BLOCKS)
-    const reach = this.#blocks <= 3 ? Number.POSITIVE_INFINITY : CLIP_SDS * Math.sqrt(this.#variance2 + planned)
-    const clipped = Math.max(-reach, Math.min(reach, off))
-    this.#meanBits += weight * clipped
-    this.#variance2 += weight * (Math.max(0, clipped * clipped - planned) - this.#variance2)
+    if (this.#isFirst) this.#isFirst = false
+    else {
+      this.#blocks.push(block)
+      if (this.#blocks.length > BLOCKS_KEPT) this.#blocks.shift()
+      this.#growth = growthOf(this.#blocks)
+    }
   }
+}
+
+function growthOf(all: readonly Block[]): Growth {
+  if (all.length < FEWEST_BLOCKS) return NOTHING
+  const blocks = withoutBursts(all)
+  const meanBits = blocks.reduce((sum, { bits }) => sum + bits, 0) / blocks.length
+  const spans: { span: number; variance2: number }[] = []
+  for (let span = 1; span <= Math.min(LONGEST_SPAN, Math.floor(blocks.length / 2)); span++) {
+    let square = 0
+    for (let from = 0; from + span <= blocks.length; from++) {
+      let bits = -span * meanBits
+      let planned2 = 0
+      for (const block of blocks.slice(from, from + span)) {
+        bits += block.bits
+        planned2 += block.planned2
+      }
+      square += bits * bits - planned2
+    }
+    spans.push({ span, variance2: Math.max(0, square / (blocks.length - span + 1)) })
+  }
+  return { meanBits, ...fitted(spans) }
+}
+
+/** The blocks without those that lie far off the median. */
+function withoutBursts(blocks: readonly Block[]): readonly Block[] {
+  const middle = median(blocks.map(({ bits }) => bits))
+  const plannedSd = Math.sqrt(median(blocks.map(({ planned2 }) => planned2)))
+  const reach = BURST_SDS * Math.max(plannedSd, SD_PER_MAD * median(blocks.map(({ bits }) => Math.abs(bits - middle))))
+  return blocks.filter(({ bits }) => Math.abs(bits - middle) <= reach)
+}
+
+/** Least squares with neither part below 0. The longer a span, the fewer of them there are: weight 1 / span^2. */
+function fitted(spans: readonly { readonly span: number; readonly variance2: number }[]): Omit<Growth, 'meanBits'> {
+  let [weights, lengths, squares, values, products] = [0, 0, 0, 0, 0]
+  for (const { span, variance2 } of spans) {
+    const weight = 1 / (span * span)
+    weights += weight
+    lengths += weight * span
+    squares += weight * span * span
+    values += weight * variance2
+    products += weight * span * variance2
+  }
+  const determinant = weights * squares - lengths * lengths
+  if (!(determinant > 1e-9)) return { lot2: 0, walk2: squares > 0 ? products / squares : 0 }
+  const walk2 = (weights * products - lengths * values) / determinant
+  const lot2 = (squares * values - lengths * products) / determinant
+  if (walk2 < 0) return { lot2: values / weights, walk2: 0 }
+  return lot2 < 0 ? { lot2: 0, walk2: products / squares } : { lot2, walk2 }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const half = sorted.length >> 1
+  return sorted.length % 2 === 1 ? (sorted[half] ?? 0) : ((sorted[half - 1] ?? 0) + (sorted[half] ?? 0)) / 2
 }

@@ -14,10 +14,11 @@ export type Horizon = {
   /** Must be there at the end besides. */
   readonly reserveBits: number
   readonly supplyBits: Float64Array
-  /** Standard deviation of supply and unexplained use from the first step to each, bits. */
+  /** Standard deviation of the supply from the first step to each, bits. */
   readonly supplySdBits: Float64Array
-  /** Use that no chain explains, bits a step. */
+  /** Use that no chain explains: bits a step, and standard deviation from the first step to each. */
   readonly otherBits: number
+  readonly otherSdBits: Float64Array
   readonly z: number
   readonly deltaFHz: number
 }
@@ -91,7 +92,7 @@ export class Workplace {
 
 export function problemOf(work: Work, horizon: Horizon, responses: Responses | undefined): RollingProblem {
   const { chains, options, usable, initial } = work
-  const { stepMs, supplyBits, supplySdBits, otherBits, stockBits, bufferBits, reserveBits, z } = horizon
+  const { stepMs, supplyBits, supplySdBits, otherBits, otherSdBits, stockBits, bufferBits, reserveBits, z } = horizon
   const steps = supplyBits.length
   const stepS = stepMs / 1000
   const optionStart = new Int32Array(chains.length + 1)
@@ -115,7 +116,7 @@ export function problemOf(work: Work, horizon: Horizon, responses: Responses | u
   for (let t = 0; t < steps; t++) {
     // Key of a step may be used from the next step on; the unexplained use of a step comes first.
     availableBits[t] = stockBits - bufferBits + supply - otherBits * (t + 1)
-    sd[t] = t === 0 ? 0 : (supplySdBits[t - 1] ?? 0)
+    sd[t] = Math.hypot(t === 0 ? 0 : (supplySdBits[t - 1] ?? 0), otherSdBits[t] ?? 0)
     supply += supplyBits[t] ?? 0
   }
   const frequency = responses && frequencyOf(work, { optionStart, total, steps, stepS, horizon, responses })
