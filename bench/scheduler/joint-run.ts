@@ -1,0 +1,148 @@
+/**
+ * One run for the joint violation of the chance constraint: a lab in virtual time whose key is so short that the rows bind. The
+ * rolling policy plans every tick until `HOLD_MS`. From then on the plan of that tick is carried out as it stands over its
+ * whole horizon, which is what the chance constraint is about, or, for comparison, the policy goes on planning.
+ */
+import { readFileSync } from 'node:fs'
+import { LabWorld, parseScenario, planOf } from '../../src/experiment/index.ts'
+import { cryptoReady } from '../../src/protocol/index.ts'
+import {
+  type Decision,
+  type Plan,
+  type Policy,
+  policyOf,
+  type SchedulerView,
+  type Solution,
+  type Solver,
+  solve,
+} from '../../src/scheduler/index.ts'
+
+export type JointJob = {
+  readonly seed: number
+  readonly held: boolean
+  readonly risk: number
+  readonly riskBound: string
+}
+
+export type JointResult = JointJob & {
+  /** `optimal` and `reserve`: the plan keeps the chance rows; `protect`: no plan did. */
+  readonly mode: 'optimal' | 'reserve' | 'protect'
+  /** A row has a price: with more key another plan would have been made. */
+  readonly binds: boolean
+  /** Stock less K_safe when the plan was made, and at the ends of its steps, bits. */
+  readonly beforeBits: number
+  readonly endBits: readonly number[]
+  /** The least of it at any tick of the horizon. */
+  readonly leastBits: number
+}
+
+const FILE = 'scenarios/ieee39.yaml'
+export const HOLD_MS = 20_000
+export const HORIZON_MS = 10_000
+/** Links make key for about two thirds of what all chains use in one-time pads. */
+const RATE_PER_S = 950
+/** What the channels' first fetch leaves of it lies near K_th. */
+const INITIAL_BITS = 68_000
+
+function textOf({ risk, riskBound }: JointJob): string {
+  return (
+    readFileSync(FILE, 'utf8')
+      .replace(
+        'scheduler: { policy: greedy,',
+        `scheduler: { policy: rolling, rolling: { risk: ${risk}, riskBound: ${riskBound}, gap: 0.02 },`,
+      )
+      .replace('durationS: 60', `durationS: ${(HOLD_MS + HORIZON_MS) / 1000 + 1}`)
+      .replace('effectiveRatePerS: 2200', `effectiveRatePerS: ${RATE_PER_S}`)
+      .replace('initialBits: 72000', `initialBits: ${INITIAL_BITS}`)
+      // No step of load and no cut: what no forecast can know is what K_safe is for.
+      .replace(/ {2}disturbances:\n(?: {4}.*\n)+/, '')
+      .replace(/faults:\n(?: {2}.*\n?)+/, '')
+  )
+}
+
+/** Carries out a job. */
+export async function jointRun(job: JointJob): Promise<JointResult> {
+  await cryptoReady
+  const plan = planOf(parseScenario(textOf(job), FILE))
+  const watched = new HeldPolicy(job.held, (solver) => policyOf(plan.scheduler, { solver }))
+  new LabWorld(plan, job.seed, { policy: () => watched }).run()
+  return { ...job, ...watched.result() }
+}
+
+class HeldPolicy implements Policy {
+  readonly name = 'rolling'
+  readonly #inner: Policy
+  readonly #held: boolean
+  #solves = 0
+  #solution: Solution | undefined
+  #start: { readonly view: SchedulerView; readonly plan: Plan } | undefined
+  #outcome: Pick<JointResult, 'mode' | 'binds'> = { mode: 'protect', binds: false }
+  #leastBits = Number.POSITIVE_INFINITY
+  readonly #endBits: number[] = []
+
+  constructor(held: boolean, make: (solver: Solver) => Policy) {
+    this.#held = held
+    this.#inner = make((problem, rows, options) => {
+      const answer = solve(problem, rows, options)
+      this.#solves++
+      if (answer.kind === 'plan' && !this.#isOn) this.#solution = answer
+      return answer
+    })
+  }
+
+  plan(view: SchedulerView, nowMs: number): Plan {
+    const sinceMs = nowMs - HOLD_MS
+    if (sinceMs > 0) this.#note(view, sinceMs)
+    if (this.#isOn && this.#held) return this.#step(view, sinceMs)
+    this.#solves = 0
+    if (!this.#isOn) this.#solution = undefined
+    const plan = this.#inner.plan(view, nowMs)
+    if (sinceMs >= 0 && !this.#isOn) {
+      this.#start = { view, plan }
+      if (this.#solution !== undefined) {
+        const binds = this.#solution.rowPrices.some((price) => price > 0)
+        this.#outcome = { mode: this.#solves === 1 ? 'optimal' : 'reserve', binds }
+      }
+    }
+    return plan
+  }
+
+  result(): Omit<JointResult, keyof JointJob> {
+    const beforeBits = this.#start === undefined ? Number.NaN : marginOf(this.#start.view)
+    return { ...this.#outcome, beforeBits, endBits: this.#endBits, leastBits: this.#leastBits }
+  }
+
+  get #isOn(): boolean {
+    return this.#start !== undefined
+  }
+
+  #note(view: SchedulerView, sinceMs: number): void {
+    if (sinceMs > HORIZON_MS) return
+    const bits = marginOf(view)
+    this.#leastBits = Math.min(this.#leastBits, bits)
+    if (sinceMs % 1_000 === 0) this.#endBits.push(bits)
+  }
+
+  /** The options of the plan's step at this time; a chain's options are off, then AES and OTP of each path, as far as allowed. */
+  #step(view: SchedulerView, sinceMs: number): Plan {
+    const { plan, view: before } = this.#start ?? { plan: undefined, view }
+    if (plan === undefined) throw new Error('no plan was made')
+    const solution = this.#solution
+    if (solution === undefined) return plan
+    const steps = solution.rowPrices.length
+    const t = Math.min(steps - 1, Math.floor((sinceMs * steps) / HORIZON_MS))
+    const decisions = new Map<string, Decision>()
+    for (const [l, { id, paths, allowedSuites }] of before.chains.entries()) {
+      const options = paths.flatMap((_, path) =>
+        ([1, 2] as const).flatMap((state) => (allowedSuites.includes(state === 1 ? 'aes' : 'otp') ? [{ state, path }] : [])),
+      )
+      const taken = options[(solution.plan[l * steps + t] ?? 0) - 1]
+      decisions.set(id, { state: taken?.state ?? 0, path: taken?.path ?? 0, pathUp: true, why: 'required suite' })
+    }
+    return { level: view.status.level, decisions }
+  }
+}
+
+function marginOf({ status }: SchedulerView): number {
+  return status.books.poolBits - status.safeBits
+}
