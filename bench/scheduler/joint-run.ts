@@ -134,7 +134,9 @@ class HeldPolicy implements Policy {
     const decisions = new Map<string, Decision>()
     for (const [l, { id, paths, allowedSuites }] of before.chains.entries()) {
       const options = paths.flatMap((_, path) =>
-        ([1, 2] as const).flatMap((state) => (allowedSuites.includes(state === 1 ? 'aes' : 'otp') ? [{ state, path }] : [])),
+        ([1, 2] as const).flatMap((state) =>
+          allowedSuites.includes(state === 1 ? 'aes' : 'otp') ? [{ state, path }] : [],
+        ),
       )
       const taken = options[(solution.plan[l * steps + t] ?? 0) - 1]
       decisions.set(id, { state: taken?.state ?? 0, path: taken?.path ?? 0, pathUp: true, why: 'required suite' })

@@ -1,2 +1,2 @@
 /** A worker thread of `scheduler-joint`. */
-export { jointRun as default } from './joint-run.ts'
+export { jointRun } from './joint-run.ts'

@@ -24,12 +24,13 @@ function modeLines({
   const solved = `value ${figure(objective)}, proven to be at least ${figure(bound)} (gap ${percent(gap)})`
   const took = solveMs > 0 ? `, ${solveMs.toFixed(1)} ms` : ''
   const how: Readonly<Record<PlanDetail['mode'], string>> = {
+    spare: `key to spare beyond K_th at the end; solved with better suites than required: ${solved}${took}`,
     optimal: `solved with K_th, or the present stock, kept at the end: ${solved}${took}`,
     reserve: `the end could not be kept; solved with K_safe alone: ${solved}${took}`,
     protect: 'no plan keeps K_safe with the wanted probability: protect mode, the most urgent chains alone are served',
     waiting: 'the key server had not been heard of yet: every chain in its required suite',
   }
-  const search = mode === 'optimal' || mode === 'reserve' ? (proven ? '' : ' The search ended at its limit.') : ''
+  const search = mode !== 'protect' && mode !== 'waiting' ? (proven ? '' : ' The search ended at its limit.') : ''
   return [`Figures of ${seconds(tMs)} s: ${how[mode]}.${search}`, `Forecast by ${forecast}.`, '']
 }
 

@@ -13,30 +13,39 @@ export type ChainOption = {
   readonly messageBits: number
   /** Cost a second: below the required suite, off, or on another than the first path. */
   readonly costPerS: number
+  /** The same when there is key to spare: then what is less than the best allowed suite costs something, too. */
+  readonly spareCostPerS: number
 }
 
 /** A longer way is taken only for a reason: cost a second of each place down the list of paths, of the chain's xi_deg. */
 const PATH_COST_RATIO = 0.01
 /** OTP where AES is enough is no gain; this much of xi_deg keeps it from being chosen when key costs nothing. */
-const SPARE_COST_RATIO = 1e-3
+const BETTER_COST_RATIO = 1e-3
+/** With key to spare, of xi_deg: little beside what any chain below its required suite costs, and a few seconds pay for a change. */
+const SPARE_COST_RATIO = 0.05
 
 /** Options of a chain; they depend on chain and topology alone. */
 export function optionsOf(
   chain: Chain,
   { topology, messagesPerRekey }: Pick<SchedulerView, 'topology'> & { readonly messagesPerRekey: number },
 ): readonly ChainOption[] {
-  const { degradeWeight, lossWeight, requiredSuite } = chain
-  const options: ChainOption[] = [{ suite: undefined, path: 0, messageBits: 0, costPerS: lossWeight }]
+  const { degradeWeight, lossWeight, requiredSuite, allowedSuites } = chain
+  const off = { suite: undefined, path: 0, messageBits: 0, costPerS: lossWeight, spareCostPerS: lossWeight }
+  const options: ChainOption[] = [off]
+  const mayBeBetter = requiredSuite === 'aes' && allowedSuites.includes('otp')
   for (const [path, nodes] of chain.paths.entries()) {
     const hops = pooledHops(nodes, topology)
     for (const suite of ['aes', 'otp'] as const) {
-      if (!chain.allowedSuites.includes(suite)) continue
-      const service = suite === requiredSuite ? 0 : suite === 'aes' ? degradeWeight : SPARE_COST_RATIO * degradeWeight
+      if (!allowedSuites.includes(suite)) continue
+      const way = path * PATH_COST_RATIO * degradeWeight
+      const service = suite === requiredSuite ? 0 : suite === 'aes' ? degradeWeight : BETTER_COST_RATIO * degradeWeight
+      const spare = mayBeBetter ? (suite === 'otp' ? 0 : SPARE_COST_RATIO * degradeWeight) : service
       options.push({
         suite,
         path,
         messageBits: kappaBits(suite, chain.apduBytes, messagesPerRekey) * hops,
-        costPerS: service + path * PATH_COST_RATIO * degradeWeight,
+        costPerS: service + way,
+        spareCostPerS: spare + way,
       })
     }
   }

@@ -3,10 +3,11 @@
 /** Steps are those of the horizon. */
 export type PlanDetail = {
   /**
-   * `optimal`: solved with the reserve at the end. `reserve`: only without it. `protect`: no plan keeps the rows, so the most
+   * `spare`: solved with the reserve at the end to spare, so that better suites than required are chosen. `optimal`: with the
+   * reserve at the end on average. `reserve`: only without it. `protect`: no plan keeps the rows, so the most
    * urgent chains alone are served. `waiting`: the pool has not been heard of yet.
    */
-  readonly mode: 'optimal' | 'reserve' | 'protect' | 'waiting'
+  readonly mode: 'spare' | 'optimal' | 'reserve' | 'protect' | 'waiting'
   /** Who made the forecast. */
   readonly forecast: string
   readonly stepMs: number

@@ -1,4 +1,5 @@
 import type { Forecaster, StockForecast } from '../../forecast/index.ts'
+import type { PoolStatus } from '../../runtime/contract.ts'
 import type { Chain, ChainState } from '../chain.ts'
 import type { Decision, Plan, Policy, SchedulerView, StockOutlook, Why } from '../policy.ts'
 import { stateOfSuite } from '../policy.ts'
@@ -12,7 +13,7 @@ import { quantileOf, type RiskBound } from './quantile.ts'
 import type { NoPlan, Solution, SolveOptions, WarmStart } from './solve.ts'
 import { solve } from './solve.ts'
 import { StockWatch } from './stock-watch.ts'
-import { type Horizon, problemOf, type Responses, spreadOf, Workplace } from './tick-problem.ts'
+import { type EndRow, type Horizon, problemOf, type Responses, spreadOf, type Work, Workplace } from './tick-problem.ts'
 
 /** A solver of the problem with linear rows; `solve`, or another one. */
 export type Solver = (problem: RollingProblem, rows: LinearRows, options: SolveOptions) => Solution | NoPlan
@@ -48,6 +49,9 @@ export type RollingOptions = {
 const BAND_Z = 1.6448536269514722
 /** Errors kept for the empirical quantile. */
 const ERRORS_KEPT = 2_000
+type Solved = 'spare' | 'optimal' | 'reserve'
+
+const NO_RESERVE: EndRow = { kind: 'mean', reserveBits: 0 }
 /** Ticks between two details while the plan stays as it is. */
 const DETAIL_TICKS = 10
 
@@ -98,12 +102,9 @@ export class RollingPolicy implements Policy {
     const forecast = this.#observe(view)
     const horizon = this.#horizonOf(view, forecast)
     const work = this.#workplace.prepare(view, this.#decisions)
-    const endBits = Math.min(view.status.thBits, view.status.books.poolBits)
-    for (const [mode, reserveBits] of [
-      ['optimal', Math.max(0, endBits - view.status.safeBits)],
-      ['reserve', 0],
-    ] as const) {
-      const problem = problemOf(work, { ...horizon, reserveBits }, this.#options.responses)
+    for (const [mode, end] of endsOf(view.status)) {
+      const problem = problemOf(work, { ...horizon, end }, this.#options.responses)
+      if (mode === 'spare' && !hasSpare(work, problem)) continue
       const rows = tangentRows(problem, spreadOf(problem))
       const answer = (this.#options.solver ?? solve)(problem, rows, {
         limit: this.#options.limit,
@@ -201,7 +202,7 @@ export class RollingPolicy implements Policy {
       otherBits: this.#watch.otherBits * ticks,
       z: quantileOf({ bound: riskBound, risk, steps, errors: this.#errors }),
       deltaFHz,
-      reserveBits: 0,
+      end: NO_RESERVE,
     }
   }
 
@@ -228,6 +229,32 @@ export class RollingPolicy implements Policy {
       }),
     )
   }
+}
+
+/** What is asked of the end, the most first. */
+function endsOf({ level, thBits, safeBits, books }: PoolStatus): readonly (readonly [Solved, EndRow])[] {
+  const mean = Math.max(0, Math.min(thBits, books.poolBits) - safeBits)
+  const spare: readonly [Solved, EndRow] = ['spare', { kind: 'spare', reserveBits: thBits - safeBits }]
+  return [
+    ...(level === 'normal' ? [spare] : []),
+    ['optimal', { kind: 'mean', reserveBits: mean }],
+    ['reserve', NO_RESERVE],
+  ]
+}
+
+/** Some chain might have a better suite than it needs, and the rows hold with all chains in the required one. */
+function hasSpare({ chains, options }: Work, problem: RollingProblem): boolean {
+  const { steps } = problem
+  if (!options.some((list) => list.some(({ costPerS, spareCostPerS }) => costPerS !== spareCostPerS))) return false
+  const plan = new Int32Array(problem.chains * steps)
+  for (const [l, { requiredSuite }] of chains.entries()) {
+    const first = problem.optionStart[l] ?? 0
+    const isOpen = (m: number) => (problem.cost[(first + m) * steps] ?? 0) < Number.POSITIVE_INFINITY
+    const required = (options[l] ?? []).findIndex(({ suite }, m) => suite === requiredSuite && isOpen(m))
+    if (required === -1) return false
+    plan.fill(required, l * steps, (l + 1) * steps)
+  }
+  return judge(problem, plan).slackBits.every((bits) => bits >= 0)
 }
 
 function whyOf(chain: Chain, state: ChainState): Why {

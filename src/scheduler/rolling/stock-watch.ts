@@ -12,8 +12,8 @@ const BLOCKS_KEPT = 30
 const FEWEST_BLOCKS = 3
 /** A block further off than this many standard deviations is a burst, and left out: rare bursts are what K_safe is for. */
 const BURST_SDS = 3
-/** Standard deviation of a normal distribution by its median absolute deviation. */
-const SD_PER_MAD = 1.4826
+/** The deviations' 90 % quantile is that of a normal distribution at this many standard deviations (lots hide from the median). */
+const SDS_OF_NINE_TENTHS = 1.645
 /** Time spans, blocks, over which the spread of the cumulated use is looked at. */
 const LONGEST_SPAN = 10
 
@@ -134,19 +134,31 @@ function growthOf(all: readonly Block[]): Growth {
   return { meanBits, ...fitted(spans) }
 }
 
-/** The blocks without those that lie far off the median. */
+/** The blocks, with what lies far off the median taken for the median. */
 function withoutBursts(blocks: readonly Block[]): readonly Block[] {
-  const middle = median(blocks.map(({ bits }) => bits))
-  const plannedSd = Math.sqrt(median(blocks.map(({ planned2 }) => planned2)))
-  const reach = BURST_SDS * Math.max(plannedSd, SD_PER_MAD * median(blocks.map(({ bits }) => Math.abs(bits - middle))))
-  return blocks.filter(({ bits }) => Math.abs(bits - middle) <= reach)
+  const middle = quantile(
+    blocks.map(({ bits }) => bits),
+    0.5,
+  )
+  const plannedSd = Math.sqrt(
+    quantile(
+      blocks.map(({ planned2 }) => planned2),
+      0.5,
+    ),
+  )
+  const deviation = quantile(
+    blocks.map(({ bits }) => Math.abs(bits - middle)),
+    0.9,
+  )
+  const reach = BURST_SDS * Math.max(plannedSd, deviation / SDS_OF_NINE_TENTHS)
+  return blocks.map((block) => (Math.abs(block.bits - middle) <= reach ? block : { ...block, bits: middle }))
 }
 
-/** Least squares with neither part below 0. The longer a span, the fewer of them there are: weight 1 / span^2. */
+/** Least squares with neither part below 0. The longer a span, the fewer of them there are: weight 1 / span. */
 function fitted(spans: readonly { readonly span: number; readonly variance2: number }[]): Omit<Growth, 'meanBits'> {
   let [weights, lengths, squares, values, products] = [0, 0, 0, 0, 0]
   for (const { span, variance2 } of spans) {
-    const weight = 1 / (span * span)
+    const weight = 1 / span
     weights += weight
     lengths += weight * span
     squares += weight * span * span
@@ -161,8 +173,7 @@ function fitted(spans: readonly { readonly span: number; readonly variance2: num
   return lot2 < 0 ? { lot2: 0, walk2: products / squares } : { lot2, walk2 }
 }
 
-function median(values: readonly number[]): number {
+function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b)
-  const half = sorted.length >> 1
-  return sorted.length % 2 === 1 ? (sorted[half] ?? 0) : ((sorted[half - 1] ?? 0) + (sorted[half] ?? 0)) / 2
+  return sorted[Math.floor(share * (sorted.length - 1))] ?? 0
 }

@@ -5,6 +5,12 @@ import { stateOfSuite } from '../policy.ts'
 import { type ChainOption, isUsable, optionsOf } from './chain-options.ts'
 import type { FrequencyTerm, RollingProblem } from './problem.ts'
 
+/**
+ * What is asked of the end of the horizon: a reserve above the buffer, on average or with the probability of the chance rows. With
+ * the latter there is key to spare, and better suites than the required ones are worth something.
+ */
+export type EndRow = { readonly kind: 'mean' | 'spare'; readonly reserveBits: number }
+
 /** What the horizon brings, by step. */
 export type Horizon = {
   readonly stepMs: number
@@ -12,7 +18,7 @@ export type Horizon = {
   /** eta_buf: never planned with. */
   readonly bufferBits: number
   /** Must be there at the end besides. */
-  readonly reserveBits: number
+  readonly end: EndRow
   readonly supplyBits: Float64Array
   /** Standard deviation of the supply from the first step to each, bits. */
   readonly supplySdBits: Float64Array
@@ -92,7 +98,7 @@ export class Workplace {
 
 export function problemOf(work: Work, horizon: Horizon, responses: Responses | undefined): RollingProblem {
   const { chains, options, usable, initial } = work
-  const { stepMs, supplyBits, supplySdBits, otherBits, otherSdBits, stockBits, bufferBits, reserveBits, z } = horizon
+  const { stepMs, supplyBits, supplySdBits, otherBits, otherSdBits, stockBits, bufferBits, end, z } = horizon
   const steps = supplyBits.length
   const stepS = stepMs / 1000
   const optionStart = new Int32Array(chains.length + 1)
@@ -102,11 +108,12 @@ export function problemOf(work: Work, horizon: Horizon, responses: Responses | u
   const varianceBits2 = new Float64Array(total)
   const cost = new Float64Array(total * steps)
   for (const [l, chain] of chains.entries()) {
-    for (const [m, { messageBits, costPerS }] of (options[l] ?? []).entries()) {
+    for (const [m, { messageBits, costPerS, spareCostPerS }] of (options[l] ?? []).entries()) {
       const n = (optionStart[l] ?? 0) + m
       meanBits[n] = messageBits * chain.ratePerS * stepS
       varianceBits2[n] = messageBits * messageBits * chain.ratePerS * stepS
-      const value = usable[l]?.[m] === true ? costPerS * stepS : Number.POSITIVE_INFINITY
+      const perS = end.kind === 'spare' ? spareCostPerS : costPerS
+      const value = usable[l]?.[m] === true ? perS * stepS : Number.POSITIVE_INFINITY
       cost.fill(value, n * steps, (n + 1) * steps)
     }
   }
@@ -134,7 +141,8 @@ export function problemOf(work: Work, horizon: Horizon, responses: Responses | u
     z,
     ...(frequency && { frequency }),
   }
-  availableBits[steps - 1] = endOf(problem, reserveBits)
+  availableBits[steps - 1] =
+    end.kind === 'mean' ? endOf(problem, end.reserveBits) : (availableBits[steps - 1] ?? 0) - end.reserveBits
   return problem
 }
 
