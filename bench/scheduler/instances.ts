@@ -74,7 +74,7 @@ export function instance(seed: number, options: InstanceOptions): Instance {
     switchCost,
     initial,
     ...rowsOf(key),
-    z: Z,
+    z: new Float64Array(steps).fill(Z),
     ...(frequency && { frequency: frequencyOf(random, { chains, steps, width }) }),
   }
   return { problem, key }

@@ -7,7 +7,7 @@ import {
   judge,
   leastSlack,
   type OptionPlan,
-  quantileOf,
+  quantilesOf,
   type RiskBound,
   type RollingProblem,
   solve,
@@ -31,7 +31,7 @@ export function riskReport(instances: number): void {
     const values = new Map<RiskBound, number>()
     let counted = false
     for (const bound of BOUNDS) {
-      const solved = refitted({ ...problem, z: quantileOf({ bound, risk: RISK, steps: problem.steps }) })
+      const solved = refitted({ ...problem, z: quantilesOf({ bound, risk: RISK, steps: problem.steps }) })
       if (solved === undefined) continue
       values.set(bound, solved.objective)
       // Where no row binds nothing can be broken, and nothing is said of the quantile.
@@ -44,7 +44,10 @@ export function riskReport(instances: number): void {
     const base = values.get('bonferroni')
     if (base === undefined) continue
     for (const [bound, value] of values) cost.set(bound, [...(cost.get(bound) ?? []), value / base])
-    const greedy = greedyValue({ ...problem, z: quantileOf({ bound: 'bonferroni', risk: RISK, steps: problem.steps }) })
+    const greedy = greedyValue({
+      ...problem,
+      z: quantilesOf({ bound: 'bonferroni', risk: RISK, steps: problem.steps }),
+    })
     if (greedy !== undefined) greedyCost.push(greedy / base)
   }
   console.log(

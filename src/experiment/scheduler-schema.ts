@@ -21,7 +21,10 @@ export const SchedulerSchema = section({
   rolling: section({
     steps: z.int().min(2).max(100).default(10).describe('Steps into which horizonS is divided'),
     risk: positive().max(0.5).default(0.05).describe('Probability with which key may run short within a horizon'),
-    riskBound: z.enum(['bonferroni', 'gaussian', 'cantelli', 'empirical']).default('bonferroni'),
+    riskBound: z
+      .enum(['allocated', 'bonferroni', 'gaussian', 'cantelli', 'empirical'])
+      .default('allocated')
+      .describe('How the risk is divided among the rows of a horizon, and what law it is taken from'),
     gap: positive().max(0.5).default(1e-3).describe('Gap at which a plan is good enough'),
     limitMs: positive().max(1_000).default(30).describe('Time a solve may take on a live lab'),
     workUnits: z.int().min(1_000).max(1e12).default(1_000_000).describe('Work it may do in virtual time'),

@@ -49,7 +49,7 @@ export type PolicyMeans = {
 const ROLLING: RollingSpec = {
   steps: 10,
   risk: 0.05,
-  riskBound: 'bonferroni',
+  riskBound: 'allocated',
   gap: 1e-3,
   limitMs: 30,
   workUnits: 1_000_000,

@@ -57,7 +57,7 @@ function scarce(problem: RollingProblem, share: number): RollingProblem {
   const plan = new Int32Array(problem.chains * problem.steps).fill(2)
   const most = judge(problem, plan).usedBits
   const spread = guessedSpread(problem)
-  const availableBits = most.map((bits, step) => share * bits + problem.z * (spread[step] ?? 0))
+  const availableBits = most.map((bits, step) => share * bits + (problem.z[step] ?? 0) * (spread[step] ?? 0))
   return { ...problem, availableBits }
 }
 

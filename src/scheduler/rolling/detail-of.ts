@@ -86,7 +86,7 @@ function chainsOf(
     const price = answer.rowPrices[t] ?? 0
     const sd = Math.sqrt((supplySdBits[t] ?? 0) ** 2 + (spread.variance2[t] ?? 0))
     perBit += price
-    perBit2 += sd > 0 ? (price * z) / (2 * sd) : 0
+    perBit2 += sd > 0 ? (price * (z[t] ?? 0)) / (2 * sd) : 0
   }
   return chains.slice(0, MOST_CHAINS).map((chain, l) => ({
     chain: chain.id,

@@ -45,8 +45,8 @@ export type RollingProblem = {
   readonly availableBits: Float64Array
   /** Standard deviation of the supply in `availableBits`, bits: H. */
   readonly supplySdBits: Float64Array
-  /** Quantile z of the chance rows. */
-  readonly z: number
+  /** Quantile z of each chance row: H. */
+  readonly z: Float64Array
   readonly frequency?: FrequencyTerm
 }
 
@@ -67,8 +67,8 @@ export function tangentRows(problem: RollingProblem, spreadBits: Float64Array): 
   const capacityBits = new Float64Array(steps)
   for (let t = 0; t < steps; t++) {
     const a = at(spreadBits, t)
-    slopePerBit[t] = z / (2 * a)
-    capacityBits[t] = at(availableBits, t) - (z * a) / 2 - (z * at(supplySdBits, t) ** 2) / (2 * a)
+    slopePerBit[t] = at(z, t) / (2 * a)
+    capacityBits[t] = at(availableBits, t) - (at(z, t) * (a + at(supplySdBits, t) ** 2 / a)) / 2
   }
   return { slopePerBit, capacityBits }
 }
@@ -86,8 +86,8 @@ export function chordRows(problem: RollingProblem, lowBits2: Float64Array, highB
     const high = Math.sqrt(at(supplySdBits, t) ** 2 + at(highBits2, t))
     // (high - low) / (high^2 - low^2), which is the slope of the chord, without cancellation.
     const slope = high + low > 0 ? 1 / (high + low) : 0
-    slopePerBit[t] = z * slope
-    capacityBits[t] = at(availableBits, t) - z * (low - slope * at(lowBits2, t))
+    slopePerBit[t] = at(z, t) * slope
+    capacityBits[t] = at(availableBits, t) - at(z, t) * (low - slope * at(lowBits2, t))
   }
   return { slopePerBit, capacityBits }
 }
@@ -133,7 +133,8 @@ export function judge(problem: RollingProblem, plan: OptionPlan): Judgement {
     }
     usedBits[t] = mean
     variance2[t] = variance
-    slackBits[t] = at(problem.availableBits, t) - mean - z * Math.sqrt(at(problem.supplySdBits, t) ** 2 + variance)
+    const marginBits = at(z, t) * Math.sqrt(at(problem.supplySdBits, t) ** 2 + variance)
+    slackBits[t] = at(problem.availableBits, t) - mean - marginBits
   }
   for (const hz of frequencyHz) objective += (frequency?.weight ?? 0) * hz * hz
   return { objective, switches, usedBits, variance2, slackBits, frequencyHz }

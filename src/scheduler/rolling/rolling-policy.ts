@@ -7,9 +7,9 @@ import type { Limit } from './budget.ts'
 import type { ChainOption } from './chain-options.ts'
 import type { PlanDetail } from './detail.ts'
 import { atSteps, detailOf, waitingDetail } from './detail-of.ts'
-import { judge, type LinearRows, type OptionPlan, type RollingProblem, tangentRows } from './problem.ts'
+import { type Judgement, judge, type LinearRows, type OptionPlan, type RollingProblem, tangentRows } from './problem.ts'
 import { protectPlan } from './protect.ts'
-import { quantileOf, type RiskBound } from './quantile.ts'
+import { Allocation, quantilesOf, type RiskBound } from './quantile.ts'
 import type { NoPlan, Solution, SolveOptions, WarmStart } from './solve.ts'
 import { solve } from './solve.ts'
 import { StockWatch } from './stock-watch.ts'
@@ -73,11 +73,13 @@ export class RollingPolicy implements Policy {
   #warm: { readonly chains: readonly Chain[]; readonly start: WarmStart } | undefined
   /** Key the chains use in a step of the horizon by the present plan: mean, and variance. */
   #planned = { bits: 0, variance2: 0 }
+  readonly #allocation: Allocation
   #ticks = 0
 
   constructor(options: RollingOptions) {
     this.#options = options
     this.#watch = new StockWatch(options.tickMs)
+    this.#allocation = new Allocation(options.steps)
     this.#workplace = new Workplace(options.messagesPerRekey)
   }
 
@@ -114,6 +116,7 @@ export class RollingPolicy implements Policy {
       if (answer.kind === 'none') continue
       this.#warm = { chains: view.chains, start: answer.warm }
       const judged = judge(problem, answer.plan)
+      this.#allocation.note(answer.rowPrices, spreadsOf(problem, judged))
       this.#planned = { bits: judged.usedBits[0] ?? 0, variance2: judged.variance2[0] ?? 0 }
       const decisions = this.#decisionsOf(view, work.options, answer.plan, problem.steps)
       const facts = { mode, forecast, horizon, problem, answer, judged, work }
@@ -200,7 +203,7 @@ export class RollingPolicy implements Policy {
       supplySdBits,
       otherSdBits,
       otherBits: this.#watch.otherBits * ticks,
-      z: quantileOf({ bound: riskBound, risk, steps, errors: this.#errors }),
+      z: quantilesOf({ bound: riskBound, risk, steps, errors: this.#errors, shares: this.#allocation.shares }),
       deltaFHz,
       end: NO_RESERVE,
     }
@@ -255,6 +258,11 @@ function hasSpare({ chains, options }: Work, problem: RollingProblem): boolean {
     plan.fill(required, l * steps, (l + 1) * steps)
   }
   return judge(problem, plan).slackBits.every((bits) => bits >= 0)
+}
+
+/** Standard deviation that each row has by a plan, bits. */
+function spreadsOf({ supplySdBits }: RollingProblem, { variance2 }: Judgement): Float64Array {
+  return variance2.map((variance, t) => Math.sqrt((supplySdBits[t] ?? 0) ** 2 + variance))
 }
 
 function whyOf(chain: Chain, state: ChainState): Why {

@@ -25,7 +25,8 @@ export type Horizon = {
   /** Use that no chain explains: bits a step, and standard deviation from the first step to each. */
   readonly otherBits: number
   readonly otherSdBits: Float64Array
-  readonly z: number
+  /** Quantile of each row. */
+  readonly z: Float64Array
   readonly deltaFHz: number
 }
 
@@ -156,7 +157,7 @@ function endOf(problem: RollingProblem, reserveBits: number): number {
   const available = availableBits[steps - 1] ?? 0
   const { ratio, varianceBits2 } = mostUse(problem)
   const variance = Math.min(ratio * Math.max(0, available - reserveBits), varianceBits2 * steps)
-  const marginBits = z * Math.sqrt((supplySdBits[steps - 1] ?? 0) ** 2 + variance)
+  const marginBits = (z[steps - 1] ?? 0) * Math.sqrt((supplySdBits[steps - 1] ?? 0) ** 2 + variance)
   return available - Math.max(0, reserveBits - marginBits)
 }
 
@@ -209,7 +210,7 @@ export function spreadOf(problem: RollingProblem): Float64Array {
     const sd2 = (supplySdBits[t] ?? 0) ** 2
     // x = sqrt(sd^2 + ratio M) with M = available - z x: the positive root of x^2 + ratio z x = sd^2 + ratio available.
     const right = sd2 + ratio * Math.max(0, availableBits[t] ?? 0)
-    const half = (ratio * z) / 2
+    const half = (ratio * (z[t] ?? 0)) / 2
     const root = Math.sqrt(half * half + right) - half
     return Math.max(1, Math.min(root, Math.sqrt(sd2 + varianceBits2 * (t + 1))), Math.sqrt(sd2))
   })
