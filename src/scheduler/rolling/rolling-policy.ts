@@ -196,6 +196,7 @@ export class RollingPolicy implements Policy {
       otherSdBits[t] = Math.sqrt(this.#watch.otherVariance2(to))
     }
     return {
+      tickMs,
       stepMs,
       stockBits: status.books.poolBits,
       bufferBits: status.safeBits,

@@ -13,6 +13,7 @@ export type EndRow = { readonly kind: 'mean' | 'spare'; readonly reserveBits: nu
 
 /** What the horizon brings, by step. */
 export type Horizon = {
+  readonly tickMs: number
   readonly stepMs: number
   readonly stockBits: number
   /** eta_buf: never planned with. */
@@ -99,7 +100,7 @@ export class Workplace {
 
 export function problemOf(work: Work, horizon: Horizon, responses: Responses | undefined): RollingProblem {
   const { chains, options, usable, initial } = work
-  const { stepMs, supplyBits, supplySdBits, otherBits, otherSdBits, stockBits, bufferBits, end, z } = horizon
+  const { tickMs, stepMs, supplyBits, supplySdBits, otherBits, otherSdBits, stockBits, bufferBits, end, z } = horizon
   const steps = supplyBits.length
   const stepS = stepMs / 1000
   const optionStart = new Int32Array(chains.length + 1)
@@ -122,10 +123,11 @@ export function problemOf(work: Work, horizon: Horizon, responses: Responses | u
   const sd = new Float64Array(steps)
   let supply = 0
   for (let t = 0; t < steps; t++) {
-    // Key of a step may be used from the next step on; the unexplained use of a step comes first.
-    availableBits[t] = stockBits - bufferBits + supply - otherBits * (t + 1)
-    sd[t] = Math.hypot(t === 0 ? 0 : (supplySdBits[t - 1] ?? 0), otherSdBits[t] ?? 0)
+    // Key that a tick makes can be used from the next tick on. Within a step stock and use run evenly, so its end says enough.
     supply += supplyBits[t] ?? 0
+    const justMade = ((supplyBits[t] ?? 0) * tickMs) / stepMs
+    availableBits[t] = stockBits - bufferBits + supply - justMade - otherBits * (t + 1)
+    sd[t] = Math.hypot(supplySdBits[t] ?? 0, otherSdBits[t] ?? 0)
   }
   const frequency = responses && frequencyOf(work, { optionStart, total, steps, stepS, horizon, responses })
   const problem = {
