@@ -26,8 +26,8 @@ export type JointJob = {
 }
 
 export type JointResult = JointJob & {
-  /** `optimal` and `reserve`: the plan keeps the chance rows; `protect`: no plan did. */
-  readonly mode: 'optimal' | 'reserve' | 'protect'
+  /** All but `protect`: the plan keeps the chance rows. */
+  readonly mode: 'spare' | 'optimal' | 'reserve' | 'protect'
   /** A row has a price: with more key another plan would have been made. */
   readonly binds: boolean
   /** Stock less K_safe when the plan was made, and at the ends of its steps as planned and as it came, bits. */
@@ -79,7 +79,6 @@ class HeldPolicy implements Policy {
   readonly #inner: Policy
   readonly #held: boolean
   readonly #holdMs: number
-  #solves = 0
   #solution: Solution | undefined
   #start: { readonly view: SchedulerView; readonly plan: Plan } | undefined
   #outcome: Pick<JointResult, 'mode' | 'binds'> = { mode: 'protect', binds: false }
@@ -92,7 +91,6 @@ class HeldPolicy implements Policy {
     this.#holdMs = holdMs(seed)
     this.#inner = make((problem, rows, options) => {
       const answer = solve(problem, rows, options)
-      this.#solves++
       if (answer.kind === 'plan' && !this.#isOn) {
         this.#solution = answer
         const { usedBits } = judge(problem, answer.plan)
@@ -106,15 +104,13 @@ class HeldPolicy implements Policy {
     const sinceMs = nowMs - this.#holdMs
     if (sinceMs > 0) this.#note(view, sinceMs)
     if (this.#isOn && this.#held) return this.#step(view, sinceMs)
-    this.#solves = 0
     if (!this.#isOn) this.#solution = undefined
     const plan = this.#inner.plan(view, nowMs)
     if (sinceMs >= 0 && !this.#isOn) {
       this.#start = { view, plan }
-      if (this.#solution !== undefined) {
-        const binds = this.#solution.rowPrices.some((price) => price > 0)
-        this.#outcome = { mode: this.#solves === 1 ? 'optimal' : 'reserve', binds }
-      }
+      const mode = plan.detail?.make().mode
+      if (mode === undefined || mode === 'protect' || mode === 'waiting') this.#solution = undefined
+      else this.#outcome = { mode, binds: this.#solution?.rowPrices.some((price) => price > 0) ?? false }
     }
     return plan
   }

@@ -113,7 +113,7 @@ export class RollingPolicy implements Policy {
         gap: this.#options.gap,
         ...this.#warmFor(view.chains, problem),
       })
-      if (answer.kind === 'none') continue
+      if (answer.kind === 'none' || savesAtAes(work, problem, answer.plan)) continue
       this.#warm = { chains: view.chains, start: answer.warm }
       const judged = judge(problem, answer.plan)
       this.#allocation.note(answer.rowPrices, spreadsOf(problem, judged))
@@ -233,6 +233,17 @@ export class RollingPolicy implements Policy {
       }),
     )
   }
+}
+
+/**
+ * A chain that may use AES is off in the first step. That saves next to nothing: rows that ask for it cannot be kept, and a
+ * message more in AES is less harm than a chain that is off.
+ */
+function savesAtAes({ chains, options, usable }: Work, { steps }: RollingProblem, plan: OptionPlan): boolean {
+  return chains.some((_, l) => {
+    if (options[l]?.[plan[l * steps] ?? 0]?.suite !== undefined) return false
+    return options[l]?.some(({ suite }, m) => suite === 'aes' && usable[l]?.[m] === true) ?? false
+  })
 }
 
 /** What is asked of the end, the most first. */
