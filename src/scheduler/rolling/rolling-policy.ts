@@ -33,7 +33,7 @@ export type RollingOptions = {
   /** Probability with which the key may run short within a horizon. */
   readonly risk: number
   readonly riskBound: RiskBound
-  /** What a solve may take: a new limit a tick. */
+  /** What the solves of a tick may take. */
   readonly limit: Limit
   /** Gap at which a plan is good enough. */
   readonly gap: number
@@ -49,6 +49,8 @@ export type RollingOptions = {
 const BAND_Z = 1.6448536269514722
 /** Errors kept for the empirical quantile. */
 const ERRORS_KEPT = 2_000
+/** A solve is always given this much, ms: enough to find a plan of some hundred chains. */
+const LEAST_LIMIT_MS = 2
 type Solved = 'spare' | 'optimal' | 'reserve'
 
 const NO_RESERVE: EndRow = { kind: 'mean', reserveBits: 0 }
@@ -104,12 +106,13 @@ export class RollingPolicy implements Policy {
     const forecast = this.#observe(view)
     const horizon = this.#horizonOf(view, forecast)
     const work = this.#workplace.prepare(view, this.#decisions)
+    const limits = limitsOf(this.#options.limit)
     for (const [mode, end] of endsOf(view.status)) {
       const problem = problemOf(work, { ...horizon, end }, this.#options.responses)
       if (mode === 'spare' && !hasSpare(work, problem)) continue
       const rows = tangentRows(problem, spreadOf(problem))
       const answer = (this.#options.solver ?? solve)(problem, rows, {
-        limit: this.#options.limit,
+        limit: limits(),
         gap: this.#options.gap,
         ...this.#warmFor(view.chains, problem),
       })
@@ -233,6 +236,13 @@ export class RollingPolicy implements Policy {
       }),
     )
   }
+}
+
+/** What is left of a tick's limit for its next solve. Work is the same for each, so that the same views give the same plans. */
+function limitsOf(limit: Limit): () => Limit {
+  if (limit.kind === 'work') return () => limit
+  const endMs = limit.now() + limit.limitMs
+  return () => ({ ...limit, limitMs: Math.max(LEAST_LIMIT_MS, endMs - limit.now()) })
 }
 
 /**
