@@ -19,6 +19,8 @@ type Run = { readonly metrics: Metrics; readonly details: readonly PlanDetail[];
 const FIGURES: readonly { readonly name: string; readonly of: (run: Run) => number }[] = [
   { name: 'P_full', of: ({ metrics }) => metrics.pFull },
   { name: 'P_delivered', of: ({ metrics }) => metrics.pDelivered },
+  { name: 'degraded a run', of: ({ metrics }) => metrics.degraded },
+  { name: 'key used, kbit', of: ({ metrics }) => (metrics.keys?.usedBits ?? Number.NaN) / 1000 },
   { name: 'max |df|, Hz', of: ({ metrics }) => metrics.maxAbsDeltaFHz ?? Number.NaN },
   { name: 'eta', of: ({ metrics }) => metrics.keyUtilizationRatio ?? Number.NaN },
   { name: 'TRR, s', of: ({ metrics }) => metrics.trrS ?? Number.NaN },
@@ -38,13 +40,15 @@ export async function bench(args: readonly string[]): Promise<number> {
       duration: { type: 'string', default: '40' },
       rate: { type: 'string', default: '1500' },
       solver: { type: 'string', default: 'own' },
+      bound: { type: 'string', default: 'allocated' },
+      risk: { type: 'string', default: '0.05' },
     },
   })
   await cryptoReady
   const means = values.solver === 'highs' ? { solver: rollingSolverOf(await loadHighs()) } : undefined
   console.log(setting())
   console.log(
-    `IEEE 39, ${values.duration} s, effectiveRatePerS ${values.rate}, ${values.seeds} seeds; mean and 95 % interval`,
+    `IEEE 39, ${values.duration} s, effectiveRatePerS ${values.rate}, ${values.seeds} seeds; ${values.bound}, risk ${values.risk}; mean and 95 % interval`,
   )
   const runs: Record<Policy, Run[]> = { greedy: [], rolling: [] }
   for (let seed = 1; seed <= Number(values.seeds); seed++) {
@@ -63,7 +67,7 @@ export async function bench(args: readonly string[]): Promise<number> {
   const share = (mode: PlanDetail['mode']) => solved.filter((detail) => detail.mode === mode).length / solved.length
   const proven = solved.filter((detail) => detail.proven).length / solved.length
   console.log(
-    `plans recorded ${solved.length}: optimal ${percent(share('optimal'))}, without the end ${percent(share('reserve'))}, protect ${percent(share('protect'))}; gap proven ${percent(proven)}`,
+    `plans recorded ${solved.length}: key to spare ${percent(share('spare'))}, the end kept ${percent(share('optimal'))}, without the end ${percent(share('reserve'))}, protect ${percent(share('protect'))}; gap proven ${percent(proven)}`,
   )
   const invalid = [...runs.greedy, ...runs.rolling].filter(({ metrics }) => !metrics.valid).length
   console.log(`runs that are not valid: ${invalid}`)
@@ -73,13 +77,15 @@ export async function bench(args: readonly string[]): Promise<number> {
 type RunOptions = {
   readonly duration: string
   readonly rate: string
+  readonly bound: string
+  readonly risk: string
   readonly seed: number
   readonly means: PolicyMeans | undefined
 }
 
-function runOf(policy: Policy, { duration, rate, seed, means }: RunOptions): Run {
+function runOf(policy: Policy, { duration, rate, bound, risk, seed, means }: RunOptions): Run {
   const text = readFileSync('scenarios/ieee39.yaml', 'utf8')
-    .replace('policy: greedy', `policy: ${policy}`)
+    .replace('policy: greedy', `policy: ${policy}, rolling: { riskBound: ${bound}, risk: ${risk} }`)
     .replace('durationS: 60', `durationS: ${duration}`)
     .replace('effectiveRatePerS: 2200', `effectiveRatePerS: ${rate}`)
   const plan = planOf(parseScenario(text, 'scenarios/ieee39.yaml'))

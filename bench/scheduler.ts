@@ -82,10 +82,10 @@ export async function bench(args: readonly string[]): Promise<number> {
     const count = Math.max(3, Math.round(Number(values.instances) * (goal.chains > 500 ? 0.25 : 1)))
     missed += report(goal, samplesOf(goal, { count, clock }))
   }
-  if (Number(values.risk) > 0 && values.only === undefined) riskReport(Number(values.risk))
+  if (Number(values.risk) > 0 && (values.only ?? 'risk') === 'risk') riskReport(Number(values.risk))
   const oracle = { count: Number(values.highs), limitS: Number(values['highs-limit']) }
   if (oracle.count > 0 && (values.only ?? 'highs') === 'highs') missed += await againstHighs(oracle)
-  if (Number(values.ratio) > 0) {
+  if (Number(values.ratio) > 0 && values.only !== 'risk') {
     for (const goal of GOALS.slice(0, 2)) {
       if (values.only !== undefined && values.only !== goal.name) continue
       missed += await ratioToHighs(goal, { count: Number(values.ratio), limitS: oracle.limitS, clock })

@@ -31,7 +31,7 @@ export {
   type RollingProblem,
   tangentRows,
 } from './rolling/problem.ts'
-export { normalQuantile, quantilesOf, type RiskBound } from './rolling/quantile.ts'
+export { Allocation, normalQuantile, quantilesOf, type RiskBound } from './rolling/quantile.ts'
 export { type RollingOptions, RollingPolicy, type Solver } from './rolling/rolling-policy.ts'
 export { type NoPlan, type Solution, type SolveOptions, solve, type WarmStart } from './rolling/solve.ts'
 export type { Responses } from './rolling/tick-problem.ts'

@@ -8,6 +8,7 @@ import type { MasterConfig } from '../../src/master/index.ts'
 import { Planning } from '../../src/master/planning.ts'
 import type { LinkState, PoolStatus } from '../../src/runtime/contract.ts'
 import {
+  Allocation,
   type Chain,
   type ChainSpec,
   chain,
@@ -21,6 +22,7 @@ import {
   type SchedulerView,
   topology,
 } from '../../src/scheduler/index.ts'
+import { StockWatch } from '../../src/scheduler/rolling/stock-watch.ts'
 
 const LINKS = [
   { link: 1, ends: ['master', 'gw-a'], pooled: true },
@@ -175,6 +177,71 @@ t.test('a chain is never planned over a link that is down, or a way too slow for
   t.same(
     [...apart.decisions.values()].map(({ path, pathUp }) => `${path} ${pathUp}`),
     CHAINS.map(() => '0 false'),
+  )
+})
+
+t.test(
+  'K_th at the end is asked for on average, so that supply which pays for all chains lets all have their suite',
+  async (t) => {
+    t.same(states(settled({ poolBits: 13_000, rateBps: 2_100 })), [2, 2, 2, 2])
+    const detail = settled({ poolBits: 13_000, rateBps: 2_100 }).detail?.make()
+    t.equal(detail?.mode, 'optimal')
+  },
+)
+
+t.test('with key to spare a chain gets a better suite than it needs, and only then', async (t) => {
+  const report = make({ id: 'report', requiredSuite: 'aes', priority: 5 })
+  const chains = [...CHAINS, report]
+  const rich = settled({ poolBits: 90_000, rateBps: 4_000 }, chains)
+  t.same(states(rich), [2, 2, 2, 2, 2])
+  t.equal(rich.decisions.get('report')?.why, 'better than required: key to spare')
+  t.match(rich.detail?.make(), { mode: 'spare' })
+  t.same(states(settled({ poolBits: 13_000, rateBps: 2_100 }, chains)), [2, 2, 2, 2, 1])
+})
+
+t.test(
+  'lots that channels fetch ahead add their spread once, what is really unforeseen adds up, and bursts are left out',
+  async (t) => {
+    const watched = (drawn: (second: number) => number) => {
+      const watch = new StockWatch(100)
+      let [generatedBits, poolBits] = [100_000, 50_000]
+      for (let tick = 1; tick <= 400; tick++) {
+        generatedBits += 100
+        poolBits += 100 - (tick % 10 === 0 ? drawn(tick / 10) : 0)
+        const now = status({ tMs: 100 * tick, poolBits, rateBps: 1_000 })
+        watch.take({ ...now, books: { ...now.books, generatedBits } }, { bits: 0, variance2: 0 })
+      }
+      return watch
+    }
+    const lots = watched((second) => (second % 2 === 0 ? 2_000 : 0))
+    t.ok(lots.otherVariance2(100) < 2 * lots.otherVariance2(10), 'lots')
+    t.equal(Math.round(lots.otherBits), 100)
+    // Now high, now low for ten seconds: what comes once in a while lasts.
+    const levels = watched((second) => (Math.floor(second / 10) % 2 === 0 ? 2_000 : 0))
+    t.ok(levels.otherVariance2(100) > 5 * levels.otherVariance2(10), 'levels')
+    const burst = watched((second) => (second === 30 ? 40_000 : second % 2 === 0 ? 2_000 : 0))
+    // The burst alone is 40,000^2.
+    t.ok(burst.otherVariance2(100) < 0.02 * 40_000 ** 2, 'bursts')
+  },
+)
+
+t.test('the risk is divided among the rows by what they save, and is never more in all', async (t) => {
+  const allocation = new Allocation(4)
+  const risk = 0.05
+  t.same([...allocation.shares], [0.25, 0.25, 0.25, 0.25])
+  for (let i = 0; i < 50; i++) allocation.note(Float64Array.of(0, 0, 1e-3, 3e-3), Float64Array.of(1, 1, 1_000, 1_000))
+  const { shares } = allocation
+  t.ok(Math.abs(shares.reduce((sum, share) => sum + share, 0) - 1) < 1e-9)
+  t.same(
+    [...shares].map((share) => Math.round(1_000 * share)),
+    [125, 125, 250, 500],
+  )
+  const z = quantilesOf({ bound: 'allocated', risk, steps: 4, shares })
+  for (const [row, share] of shares.entries()) t.ok(Math.abs((z[row] ?? 0) - normalQuantile(1 - risk * share)) < 1e-9)
+  for (let i = 0; i < 50; i++) allocation.note(new Float64Array(4), Float64Array.of(1, 1, 1, 1))
+  t.ok(
+    allocation.shares.every((share) => Math.abs(share - 0.25) < 1e-3),
+    'evenly again when key costs nothing',
   )
 })
 
