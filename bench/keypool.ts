@@ -1,6 +1,7 @@
 /**
- * GetKey: through the client's local buffer, and over gRPC with mutual TLS at a fixed rate of requests, with both ends of every
- * link connected and acknowledging, and the books written to a journal. The key server runs in a process of its own.
+ * `npm run bench -- keypool [SECONDS [ROUNDS]]`: GetKey through the client's local buffer, and over gRPC with mutual TLS at a
+ * fixed rate of requests, with the other end of every link connected and acknowledging, and the books written to a journal. Over
+ * gRPC by turns on KeyClient's stream and by a call each, as others may ask. The key server runs in a process of its own.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -8,7 +9,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { arch, cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { ChannelCredentials, Client } from '@grpc/grpc-js'
 import { KeyClient, KeyServerNode, type LabCa, makeLabCa, openKeyJournal, serveKeys } from '../src/keypool/index.ts'
+import { keyServerService } from '../src/keypool/messages.ts'
 
 /** Limits that the figures are judged by. */
 const BUFFER_P99_US = 50
@@ -58,7 +61,7 @@ async function start(role: Role): Promise<{ readonly child: ChildProcess; readon
   return { child, told }
 }
 
-/** `args`: seconds of each gRPC run, default 10, and how many runs, default 3. */
+/** `args`: seconds of each gRPC round, default 10, and how many rounds of each way, default 3. */
 export async function bench(args: string[]): Promise<void> {
   const [runS = 10, runs = 3] = args.map(Number).filter((value) => value > 0)
   const [cpu] = cpus()
@@ -75,21 +78,24 @@ export async function bench(args: string[]): Promise<void> {
     children.push((await start({ kind: 'gw', tls: pemOf(lab, 'gw'), port })).child)
     const buffered = await buffer(lab, port)
     console.log(`GetKey through the local buffer:  ${text(buffered, 'us')}   (limit p99 ${BUFFER_P99_US} us)`)
-    const p99s: number[] = []
-    for (let index = 0; index < runs; index++) {
+    const p99s: Record<Way, number[]> = { stream: [], unary: [] }
+    for (let index = 0; index < 2 * runs; index++) {
+      const way = index % 2 === 0 ? 'stream' : 'unary'
       const [serverMs, peerMs, clientMs] = [...(await Promise.all(children.map(cpuMsOf))), cpuMs()]
-      const tookMs = await overGrpc(lab, port, runS)
+      const { tookMs, lateMs } = await overGrpc(await ASKERS[way](lab, port), runS)
       const [serverEndMs, peerEndMs] = await Promise.all(children.map(cpuMsOf))
-      p99s.push(quantile(tookMs, 0.99))
-      console.log(`GetKey over gRPC at ${RATE_PER_S}/s:       ${text(tookMs, 'ms')}   (limit p99 ${GRPC_P99_MS} ms)`)
+      p99s[way].push(quantile(tookMs, 0.99))
+      console.log(`GetKey over gRPC at ${RATE_PER_S}/s, ${way}: ${text(tookMs, 'ms')}   (limit p99 ${GRPC_P99_MS} ms)`)
       const each = (endMs = 0, startMs = 0): string => `${((1000 * (endMs - startMs)) / tookMs.length).toFixed(0)} us`
       const server = `key server ${each(serverEndMs, serverMs)}`
       console.log(
         `  CPU time a request: ${server}, asker ${each(cpuMs(), clientMs)}, other end ${each(peerEndMs, peerMs)}`,
       )
+      console.log(`  of the time, until the asker's timer let it ask: ${text(lateMs, 'ms')}`)
     }
-    const median = quantile(p99s, 0.5)
-    console.log(`median of ${runs} runs: p99 ${median.toFixed(2)} ms over gRPC`)
+    for (const [way, values] of Object.entries(p99s)) {
+      console.log(`median of ${runs} rounds, ${way}: p99 ${quantile(values, 0.5).toFixed(2)} ms over gRPC`)
+    }
   } finally {
     for (const child of children) child.kill()
     rmSync(dir, { recursive: true })
@@ -141,32 +147,97 @@ async function buffer(lab: LabCa, port: number): Promise<number[]> {
   return tookUs
 }
 
+/** One who asks for key, and is told of each key that has come: its channel and where it ends. */
+type Asker = {
+  readonly onKey: (came: (channel: number, endSlot: number) => void) => void
+  readonly ask: (channel: number, goal: number) => void
+  readonly close: () => Promise<void>
+}
+
+const ASKERS = {
+  async stream(lab: LabCa, port: number): Promise<Asker> {
+    const client = new KeyClient({ ...clientOptions(pemOf(lab, 'master'), 'master', port), links: LINKS })
+    let tell = (_channel: number, _endSlot: number): void => {}
+    client.onBlock(({ channel, slot, bytes }) => {
+      bytes.fill(0)
+      tell(channel, slot + bytes.length / 4)
+    })
+    await client.ready
+    return {
+      onKey: (came) => {
+        tell = came
+      },
+      ask: (channel, goal) => client.fetch(channel, goal),
+      close: () => client.close(),
+    }
+  },
+
+  /** No stream at all: the key comes in the answer, and what has come is reported now and then. */
+  async unary(lab: LabCa, port: number): Promise<Asker> {
+    const { getKey, reportUse } = keyServerService
+    const { caPem, certPem, keyPem } = pemOf(lab, 'master')
+    const credentials = ChannelCredentials.createSsl(...[caPem, keyPem, certPem].map((pem) => Buffer.from(pem)))
+    const client = new Client(`127.0.0.1:${port}`, credentials, { 'grpc.ssl_target_name_override': 'keyserver' })
+    const held = new Map<number, number>()
+    let tell = (_channel: number, _endSlot: number): void => {}
+    const timer = setInterval(() => {
+      const uses = [...held].map(([channel, heldSlots]) => ({ channel, heldSlots, usedSlots: 0 }))
+      held.clear()
+      client.makeUnaryRequest(
+        reportUse.path,
+        reportUse.requestSerialize,
+        reportUse.responseDeserialize,
+        { uses },
+        () => {},
+      )
+    }, 100)
+    return {
+      onKey: (came) => {
+        tell = came
+      },
+      ask: (channel, upToSlot) => {
+        const request = { channel, slots: SLOTS, upToSlot }
+        const options = { deadline: Date.now() + 10_000 }
+        const { path, requestSerialize, responseDeserialize } = getKey
+        client.makeUnaryRequest(path, requestSerialize, responseDeserialize, request, options, (error, reply) => {
+          if (error !== null || reply === undefined) throw new Error(`GetKey: ${error?.message}`)
+          for (const { bytes } of reply.blocks) bytes.fill(0)
+          held.set(channel, reply.assignedSlots)
+          tell(channel, reply.assignedSlots)
+        })
+      },
+      close: async () => {
+        clearInterval(timer)
+        client.close()
+      },
+    }
+  },
+} as const
+type Way = keyof typeof ASKERS
+
 /**
- * Requests at fixed times, whether or not the ones before were answered; from when one was due until its key is here, ms. One
- * client, its requests spread over its links.
+ * Requests at fixed times, whether or not the ones before were answered; from when one was due until its key is here, and until
+ * it was asked, ms. One client, its requests spread over its links.
  */
-async function overGrpc(lab: LabCa, port: number, runS: number): Promise<number[]> {
-  const client = new KeyClient({ ...clientOptions(pemOf(lab, 'master'), 'master', port), links: LINKS })
+async function overGrpc(asker: Asker, runS: number): Promise<{ tookMs: number[]; lateMs: number[] }> {
   const reach = new Map<number, number>()
   const due = new Map<number, { readonly goal: number; readonly dueMs: number }[]>()
-  const tookMs: number[] = []
-  client.onBlock(({ channel, slot, bytes }) => {
-    const end = slot + bytes.length / 4
+  const [tookMs, lateMs]: [number[], number[]] = [[], []]
+  asker.onKey((channel, end) => {
     reach.set(channel, end)
-    bytes.fill(0)
     const waiting = due.get(channel) ?? []
     while (waiting[0] !== undefined && waiting[0].goal <= end) {
       tookMs.push(performance.now() - waiting[0].dueMs)
       waiting.shift()
     }
   })
-  await client.ready
   const ask = (index: number, dueMs: number): void => {
     const channel = 2 * (index % LINKS.length)
     const waiting = due.get(channel) ?? []
     const goal = (waiting.at(-1)?.goal ?? reach.get(channel) ?? 0) + SLOTS
     due.set(channel, [...waiting, { goal, dueMs }])
-    client.fetch(channel, goal)
+    asker.ask(channel, goal)
+    lateMs.push(performance.now() - dueMs)
   }
   const send = async (total: number): Promise<void> => {
     const startMs = performance.now() + 1
@@ -180,13 +251,14 @@ async function overGrpc(lab: LabCa, port: number, runS: number): Promise<number[
     }
   }
   // Where the streams begin, and warm code.
-  for (const link of LINKS) client.fetch(2 * link, 1)
+  for (const link of LINKS) asker.ask(2 * link, 1)
   await new Promise((resolve) => setTimeout(resolve, 500))
   await send(2000)
   tookMs.length = 0
+  lateMs.length = 0
   await send(runS * RATE_PER_S)
-  await client.close()
-  return tookMs
+  await asker.close()
+  return { tookMs, lateMs }
 }
 
 /** What the machine itself adds, ms: other programs, and a virtual machine's host. */

@@ -5,13 +5,13 @@ import {
   Client,
   type ClientReadableStream,
   status as grpcStatus,
-  type ServiceError,
   type StatusObject,
 } from '@grpc/grpc-js'
 import type { KeyBlock, PoolStatus, StreamBooks } from '../runtime/contract.ts'
+import { AskStream } from './ask-stream.ts'
 import type { FetchDetails, KeyClientOptions, KeyServerWait } from './client-contract.ts'
 import { KeyBuffer } from './key-buffer.ts'
-import { type GetKeyReply, keyServerService } from './messages.ts'
+import { keyServerService } from './messages.ts'
 import { MAX_WANT_SLOTS, SLOT_BYTES } from './pool-options.ts'
 
 type Handlers = {
@@ -40,7 +40,7 @@ type Stream = {
 
 const FIRST_BACKOFF_MS = 100
 const MAX_BACKOFF_MS = 1000
-const GET_KEY_DEADLINE_MS = 10_000
+const GET_KEY_WAIT_MS = 10_000
 const REPORT_PERIOD_MS = 100
 const REPORT_DEADLINE_MS = 1000
 const NO_BYTES = new Uint8Array(0)
@@ -73,6 +73,7 @@ export class KeyClient {
   readonly ready: Promise<void>
   readonly #options: KeyClientOptions
   readonly #client: Client
+  readonly #asks: AskStream
   /** Tells the server that a new connection comes from the same process, whose key is not lost. */
   readonly #instance = randomBytes(8).toString('hex')
   readonly #streams = new Map<number, Stream>()
@@ -94,6 +95,7 @@ export class KeyClient {
     const context = createSecureContext({ ca: caPem, cert: certPem, key: keyPem, minVersion: 'TLSv1.3' })
     const credentials = ChannelCredentials.createFromSecureContext(context)
     this.#client = new Client(address, credentials, { ...CHANNEL_OPTIONS, 'grpc.ssl_target_name_override': serverName })
+    this.#asks = new AskStream(this.#client)
     for (const channel of links.flatMap((link) => [2 * link, 2 * link + 1])) {
       const none = { nextSlot: 0, assignedSlots: 0, goalSlots: 0, topGoalSlots: 0, usedSlots: 0, discardedSlots: 0 }
       const state = { quota: '', dirty: false, asking: undefined, backoffMs: FIRST_BACKOFF_MS, buffer: undefined }
@@ -167,6 +169,7 @@ export class KeyClient {
     this.#closed = true
     for (const timer of this.#timers) clearTimeout(timer)
     if (this.#subscribed) await new Promise<void>((resolve) => this.#sendReport(() => resolve()))
+    this.#asks.close()
     for (const call of this.#calls) call.cancel()
     for (const { buffer } of this.#streams.values()) buffer?.wipe()
     this.#client.close()
@@ -251,27 +254,22 @@ export class KeyClient {
     if (stream.asking !== undefined && topUpToSlot <= stream.asking.topSlots) return
     const asking = { topSlots: topUpToSlot }
     stream.asking = asking
-    const { path, requestSerialize, responseDeserialize } = keyServerService.getKey
-    const request = { channel, slots: upToSlot - fromSlot, upToSlot, instance: this.#instance }
-    const details = { topUpToSlot, quota: stream.quota }
-    const deadline = Date.now() + GET_KEY_DEADLINE_MS
-    const done = (error: ServiceError | null, reply?: GetKeyReply): void => {
+    const request = { channel, slots: upToSlot - fromSlot, upToSlot, topUpToSlot, quota: stream.quota }
+    this.#asks.ask({ ...request, instance: this.#instance }, GET_KEY_WAIT_MS, ({ code, details, assignedSlots }) => {
       if (stream.asking === asking) stream.asking = undefined
-      if (reply !== undefined) {
+      if (code === grpcStatus.OK) {
         stream.backoffMs = FIRST_BACKOFF_MS
-        stream.assignedSlots = Math.max(stream.assignedSlots, reply.assignedSlots)
+        stream.assignedSlots = Math.max(stream.assignedSlots, assignedSlots)
         this.#ask(channel, stream)
-      } else if (error !== null && FINAL_CODES.includes(error.code)) {
+      } else if (FINAL_CODES.includes(code)) {
         stream.goalSlots = fromSlot
         stream.topGoalSlots = 0
-        this.#handlers.refused(channel, error.details)
+        this.#handlers.refused(channel, details)
       } else {
         this.#later(stream.backoffMs, () => this.#ask(channel, stream))
         stream.backoffMs = Math.min(2 * stream.backoffMs, MAX_BACKOFF_MS)
       }
-    }
-    const message = { ...request, ...details }
-    this.#client.makeUnaryRequest(path, requestSerialize, responseDeserialize, message, { deadline }, done)
+    })
   }
 
   /** How far the server is asked to bring the stream. */

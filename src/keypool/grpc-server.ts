@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import {
-  status as grpcStatus,
   Metadata,
   Server,
   ServerCredentials,
@@ -13,16 +12,26 @@ import type { LabEvent, PoolStatus, Wake } from '../runtime/contract.ts'
 import { type BlockCall, BlockStream } from './block-stream.ts'
 import { CallLimit } from './call-limit.ts'
 import {
+  type CallStatus,
+  CLOSING,
+  endCall,
+  NO_IDENTITY,
+  statusOf,
+  TAKEN_OVER,
+  TOO_MANY_CALLS,
+  TOO_SLOW,
+} from './call-status.ts'
+import { GetKeyDesk } from './get-key.ts'
+import { type GetKeysCall, GetKeysStream } from './get-keys-stream.ts'
+import {
   type Empty,
   type GetKeyReply,
   type GetKeyRequest,
   keyServerService,
   type ReportUseRequest,
 } from './messages.ts'
-import { MAX_WANT_SLOTS } from './pool-options.ts'
-import type { KeyServerEffect, KeyServerInput, Refusal } from './server-contract.ts'
+import type { KeyServerEffect, KeyServerInput } from './server-contract.ts'
 import type { KeyServerNode } from './server-node.ts'
-import { type GetKeyCall, type Waiting, WaitingCalls } from './waiting-calls.ts'
 
 export type KeyServerTls = { readonly caPem: string; readonly certPem: string; readonly keyPem: string }
 
@@ -55,12 +64,8 @@ export type KeyServer = {
   readonly close: () => void
 }
 
-/** The longest a GetKey waits whatever its deadline, ms. */
-const MAX_WAIT_MS = 30_000
 /** An answer leaves this long before the caller's deadline, so that it still arrives, ms. */
 const DEADLINE_MARGIN_MS = 50
-/** GetKey calls a node may have waiting. */
-const MAX_WAITING_PER_CLIENT = 256
 /** Streams a node may have open, ended ones that it does not read to their end included. */
 const MAX_STREAMS_PER_CLIENT = 16
 const MAX_REQUEST_BYTES = 65_536
@@ -70,20 +75,8 @@ const SLOW_READER_MS = 10_000
 const MAX_CALLS_PER_CONNECTION = 512
 const IDLE_CONNECTION_MS = 300_000
 
-const REFUSAL_CODES: Record<Refusal, grpcStatus> = {
-  unknownLink: grpcStatus.NOT_FOUND,
-  notEnd: grpcStatus.PERMISSION_DENIED,
-  notSender: grpcStatus.PERMISSION_DENIED,
-  badSlot: grpcStatus.INVALID_ARGUMENT,
-  tooFar: grpcStatus.INVALID_ARGUMENT,
-  unknownQuota: grpcStatus.PERMISSION_DENIED,
-  peerBehind: grpcStatus.RESOURCE_EXHAUSTED,
-  overdue: grpcStatus.RESOURCE_EXHAUSTED,
-  aheadOfJournal: grpcStatus.FAILED_PRECONDITION,
-}
-
 type StatusStream = ServerWritableStream<Empty, PoolStatus>
-type CallStatus = { readonly code: grpcStatus; readonly details: string }
+type GetKeyCall = ServerUnaryCall<GetKeyRequest, GetKeyReply>
 type AnyCall = Pick<GetKeyCall, 'getAuthContext' | 'getPeer'>
 
 /** The library's own extension point: `createSsl` cannot ask for TLS 1.3. */
@@ -129,16 +122,24 @@ class Binding {
   readonly #openStreams = new Map<string, number>()
   /** Callers by address and port of their connection, as long as a stream that was admitted by certificate keeps it open. */
   readonly #connected = new Map<string, { readonly client: string; streams: number }>()
-  readonly #waiting = new WaitingCalls()
+  readonly #keysStreams = new Set<GetKeysStream>()
+  readonly #desk: GetKeyDesk
   readonly #limits = new Map<string, CallLimit>()
   readonly #inputs: (KeyServerInput | Wake)[] = []
   readonly #slowReaderTimer: NodeJS.Timeout
   #busy = false
   #closed = false
   #timer: NodeJS.Timeout | undefined
+  /** When the timer is due: an input that does not move that costs no timer. */
+  #armedMs: number | undefined
 
   constructor(options: ServeOptions) {
     this.#options = options
+    this.#desk = new GetKeyDesk({
+      ...{ node: options.node, nowMs: options.nowMs, feed: (input) => this.feed(input) },
+      isClosed: () => this.#closed,
+      instanceOf: (client) => this.#blockStreams.get(client)?.call.request.instance,
+    })
     const { slowReaderMs = SLOW_READER_MS } = options
     this.#slowReaderTimer = setInterval(() => this.#endSlowReaders(slowReaderMs), slowReaderMs / 4).unref()
   }
@@ -146,6 +147,7 @@ class Binding {
   implementation(): UntypedServiceImplementation {
     return {
       getKey: (call: GetKeyCall, reply: sendUnaryData<GetKeyReply>) => this.#getKey(call, reply),
+      getKeys: (call: GetKeysCall) => this.#getKeys(call),
       keyPoolStatus: (call: AnyCall, reply: sendUnaryData<PoolStatus>) => {
         const client = this.#admit(call)
         if (typeof client === 'string') reply(null, this.#options.node.status(this.#options.nowMs()))
@@ -174,7 +176,7 @@ class Binding {
     try {
       for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
         for (const effect of this.#options.node.handle(next, this.#options.nowMs())) this.#carryOut(effect)
-        this.#waiting.answer((channel) => this.#assignedSlots(channel))
+        this.#desk.settle()
       }
     } catch (error) {
       this.close()
@@ -190,16 +192,26 @@ class Binding {
     this.#closed = true
     clearTimeout(this.#timer)
     clearInterval(this.#slowReaderTimer)
-    this.#waiting.clear()
+    this.#desk.clear()
     const blockCalls = [...this.#blockStreams.values()].map(({ call }) => call)
-    for (const call of [...blockCalls, ...this.#statusStreams]) end(call, CLOSING)
+    for (const call of [...blockCalls, ...this.#statusStreams]) endCall(call, CLOSING)
+    for (const { call } of this.#keysStreams) endCall(call, CLOSING)
   }
 
   #arm(): void {
-    clearTimeout(this.#timer)
     const { node, nowMs } = this.#options
-    if (node.wakeAtMs === undefined || this.#closed) return
-    this.#timer = setTimeout(() => this.feed({ kind: 'wake' }), Math.max(0, Math.ceil(node.wakeAtMs - nowMs())))
+    const dueMs = this.#closed ? undefined : node.wakeAtMs
+    if (dueMs === this.#armedMs) return
+    clearTimeout(this.#timer)
+    this.#armedMs = dueMs
+    if (dueMs === undefined) return
+    this.#timer = setTimeout(
+      () => {
+        this.#armedMs = undefined
+        this.feed({ kind: 'wake' })
+      },
+      Math.max(0, Math.ceil(dueMs - nowMs())),
+    )
   }
 
   #carryOut(effect: KeyServerEffect): void {
@@ -220,54 +232,34 @@ class Binding {
   }
 
   #getKey(call: GetKeyCall, reply: sendUnaryData<GetKeyReply>): void {
-    const { node, nowMs } = this.#options
     const client = this.#admit(call)
-    const { channel, slots, upToSlot, topUpToSlot = 0, quota = '', instance = '' } = call.request
-    const stream = node.stream(channel)
-    // Without an absolute goal, a call means slots that nobody has asked for yet.
-    const fromSlot = (upToSlot === undefined ? stream?.wantedSlots : stream?.assignedSlots) ?? 0
-    const goal = upToSlot ?? fromSlot + slots
-    const refusal = typeof client === 'string' ? this.#getKeyRefusal(client, call.request, goal) : client
-    if (typeof client !== 'string' || refusal !== undefined) {
-      reply(refusal ?? NO_IDENTITY)
+    if (typeof client !== 'string') {
+      reply(client)
       return
     }
-    const answer = (): void => {
-      // A process that has a stream of blocks gets them there.
-      const given = instance === '' ? node.give(client, channel, fromSlot) : []
-      const blocks = given.filter((block) => block.slot < goal)
-      reply(null, { blocks, assignedSlots: this.#assignedSlots(channel) })
-    }
-    const leftMs = Math.min(MAX_WAIT_MS, Math.max(0, Number(call.getDeadline()) - Date.now() - DEADLINE_MARGIN_MS))
-    const want = { client, channel, upToSlot: goal, topUpToSlot, ...(quota !== '' && { quota }) }
-    // Without a stream of blocks nobody is there to get what comes later.
-    const deadline = this.#blockStreams.has(client) ? {} : { deadlineMs: nowMs() + leftMs }
-    this.feed({ kind: 'want', ...want, ...deadline })
-    if (this.#closed) reply(CLOSING)
-    else if (goal <= fromSlot || this.#assignedSlots(channel) > fromSlot) answer()
-    else this.#wait(call, { client, channel, fromSlot, answer }, leftMs, () => reply(NO_KEY))
+    const waitMs = Number(call.getDeadline()) - Date.now() - DEADLINE_MARGIN_MS
+    const answers = { grant: (value: GetKeyReply) => reply(null, value), refuse: (status: CallStatus) => reply(status) }
+    call.on('cancelled', () => this.#desk.leave(call))
+    this.#desk.ask([{ client, owner: call, request: call.request, waitMs, ...answers }])
   }
 
-  #wait(call: GetKeyCall, entry: Omit<Waiting, 'timer'>, leftMs: number, giveUp: () => void): void {
-    const waiting: Waiting = { ...entry, timer: setTimeout(() => this.#waiting.drop(waiting) && giveUp(), leftMs) }
-    this.#waiting.add(call, waiting)
-  }
-
-  #getKeyRefusal(client: string, request: GetKeyRequest, goal: number): CallStatus | undefined {
-    const { channel, slots, upToSlot, instance = '', quota = '' } = request
-    if (instance !== '' && this.#blockStreams.get(client)?.call.request.instance !== instance) {
-      return { code: grpcStatus.FAILED_PRECONDITION, details: 'no Blocks stream of this instance' }
+  #getKeys(call: GetKeysCall): void {
+    const client = this.#admitStream(call)
+    if (typeof client !== 'string') {
+      endCall(call, client)
+      return
     }
-    const reason = this.#options.node.refusal(client, channel, goal, quota === '' ? undefined : quota)
-    if (reason !== undefined) return { code: REFUSAL_CODES[reason], details: reason }
-    if (upToSlot === undefined && (slots < 1 || slots > MAX_WANT_SLOTS)) {
-      return { code: grpcStatus.INVALID_ARGUMENT, details: `slots ${slots} is not in 1..${MAX_WANT_SLOTS}` }
+    const { nowMs } = this.#options
+    const admit = (): boolean => this.#mayCall(client)
+    const stream = new GetKeysStream({ call, client, desk: this.#desk, admit, nowMs })
+    this.#keysStreams.add(stream)
+    const gone = (): void => {
+      this.#keysStreams.delete(stream)
+      stream.leave()
     }
-    return this.#waiting.countOf(client) < MAX_WAITING_PER_CLIENT ? undefined : TOO_MANY_CALLS
-  }
-
-  #assignedSlots(channel: number): number {
-    return this.#options.node.stream(channel)?.assignedSlots ?? 0
+    call.on('cancelled', gone)
+    call.on('error', gone)
+    call.on('close', gone)
   }
 
   /** A report may name each channel of the caller once; of several words on one the last holds. */
@@ -282,19 +274,19 @@ class Binding {
     const { node, nowMs } = this.#options
     const client = this.#admitStream(call)
     if (typeof client !== 'string') {
-      end(call, client)
+      endCall(call, client)
       return
     }
     const { links, have, instance } = call.request
     const reason = links.map((link) => node.subscribeRefusal(client, link, have)).find((why) => why !== undefined)
     if (reason !== undefined) {
-      end(call, { code: REFUSAL_CODES[reason], details: reason })
+      endCall(call, statusOf(reason))
       return
     }
     const earlier = this.#blockStreams.get(client)
     if (earlier !== undefined) {
       this.feed({ kind: 'gone', client })
-      end(earlier.call, { code: grpcStatus.ABORTED, details: 'another stream of this node took over' })
+      endCall(earlier.call, TAKEN_OVER)
     }
     const give = (channel: number, fromSlot: number) => node.give(client, channel, fromSlot)
     this.#blockStreams.set(client, new BlockStream(call, give, nowMs))
@@ -314,7 +306,7 @@ class Binding {
   #watchPool(call: StatusStream): void {
     const client = this.#admitStream(call)
     if (typeof client !== 'string') {
-      end(call, client)
+      endCall(call, client)
       return
     }
     const gone = (): void => void this.#statusStreams.delete(call)
@@ -327,11 +319,14 @@ class Binding {
   #endSlowReaders(slowReaderMs: number): void {
     const nowMs = this.#options.nowMs()
     for (const { call, behindSinceMs = nowMs } of this.#blockStreams.values()) {
-      if (nowMs - behindSinceMs > slowReaderMs) end(call, TOO_SLOW)
+      if (nowMs - behindSinceMs > slowReaderMs) endCall(call, TOO_SLOW)
+    }
+    for (const { call, behindSinceMs = nowMs } of this.#keysStreams) {
+      if (nowMs - behindSinceMs > slowReaderMs) endCall(call, TOO_SLOW)
     }
   }
 
-  #admitStream(call: BlockCall | StatusStream): string | CallStatus {
+  #admitStream(call: BlockCall | StatusStream | GetKeysCall): string | CallStatus {
     const client = this.#admit(call)
     if (typeof client !== 'string') return client
     const open = this.#openStreams.get(client) ?? 0
@@ -352,9 +347,13 @@ class Binding {
   #admit(call: AnyCall): string | CallStatus {
     const name = this.#connected.get(call.getPeer())?.client ?? nameOf(call)
     if (name === undefined) return NO_IDENTITY
-    const limit = this.#limits.get(name) ?? new CallLimit(this.#options.maxCallsPerS ?? CALLS_PER_S)
-    this.#limits.set(name, limit)
-    return limit.take(this.#options.nowMs()) ? name : TOO_MANY_CALLS
+    return this.#mayCall(name) ? name : TOO_MANY_CALLS
+  }
+
+  #mayCall(client: string): boolean {
+    const limit = this.#limits.get(client) ?? new CallLimit(this.#options.maxCallsPerS ?? CALLS_PER_S)
+    this.#limits.set(client, limit)
+    return limit.take(this.#options.nowMs())
   }
 }
 
@@ -362,14 +361,4 @@ class Binding {
 function nameOf(call: AnyCall): string | undefined {
   const name: unknown = call.getAuthContext().sslPeerCertificate?.subject.CN
   return typeof name === 'string' && name !== '' ? name : undefined
-}
-
-const NO_IDENTITY: CallStatus = { code: grpcStatus.UNAUTHENTICATED, details: 'the certificate names no node' }
-const TOO_MANY_CALLS: CallStatus = { code: grpcStatus.RESOURCE_EXHAUSTED, details: 'too many calls' }
-const NO_KEY: CallStatus = { code: grpcStatus.RESOURCE_EXHAUSTED, details: 'no key before the deadline' }
-const TOO_SLOW: CallStatus = { code: grpcStatus.RESOURCE_EXHAUSTED, details: 'the reader is too slow' }
-const CLOSING: CallStatus = { code: grpcStatus.UNAVAILABLE, details: 'closing' }
-
-function end(call: BlockCall | StatusStream, { code, details }: CallStatus): void {
-  call.emit('error', Object.assign(new Error(details), { code, details }))
 }

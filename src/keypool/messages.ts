@@ -3,6 +3,7 @@ import protobuf from 'protobufjs'
 import type { KeyBlock, PoolStatus, StockLevel } from '../runtime/contract.ts'
 import { isSlot, SLOT_BYTES } from './pool-options.ts'
 import { KEYSERVER_PROTO } from './proto.ts'
+import { decodeFields, encodeFields } from './protobuf-fields.ts'
 import type { StreamPosition } from './server-contract.ts'
 
 export type GetKeyRequest = {
@@ -12,6 +13,15 @@ export type GetKeyRequest = {
   readonly instance?: string
   readonly topUpToSlot?: number
   readonly quota?: string
+}
+/** One of many questions on a stream. `request` names it in its answer; `waitMs` is in place of a deadline. */
+export type GetKeysRequest = { readonly request: number; readonly getKey: GetKeyRequest; readonly waitMs: number }
+/** `code` is a status code of gRPC, 0 where the question was granted. */
+export type GetKeysReply = {
+  readonly request: number
+  readonly code: number
+  readonly details: string
+  readonly assignedSlots: number
 }
 export type GetKeyReply = { readonly blocks: readonly KeyBlock[]; readonly assignedSlots: number }
 export type BlocksRequest = {
@@ -27,6 +37,8 @@ export type StreamUse = {
 }
 export type ReportUseRequest = { readonly uses: readonly StreamUse[] }
 export type Empty = Readonly<Record<string, never>>
+
+const NO_BYTES = new Uint8Array(0)
 
 type Fields = Record<string, unknown>
 type Codec<T> = { readonly serialize: (value: T) => Buffer; readonly deserialize: (bytes: Buffer) => T }
@@ -89,13 +101,77 @@ const empty = codec<Empty>(
   () => ({}),
 )
 
-const block = wiping(codec('KeyBlock', writeBlock, readBlock), (value) => [value])
+const block = wiping<KeyBlock>(
+  {
+    serialize: ({ channel, slot, bytes }) => encodeFields([channel, slot, bytes]),
+    deserialize(message) {
+      const fields: { channel: number; slot: number; key: Uint8Array } = { channel: 0, slot: 0, key: NO_BYTES }
+      decodeFields(message, (field, value) => {
+        if (typeof value !== 'number') fields.key = field === 3 ? value : fields.key
+        else if (field === 1) fields.channel = value >>> 0
+        else if (field === 2) fields.slot = value
+      })
+      return readBlock(fields)
+    },
+  },
+  (value) => [value],
+)
 
 const getKeyRequest = codec<GetKeyRequest>(
   'GetKeyRequest',
   (value) => ({ ...value }),
   (fields) => fields as GetKeyRequest,
 )
+
+const getKeysRequest: Codec<GetKeysRequest> = {
+  serialize: ({ request, getKey, waitMs }) => encodeFields([request, writeGetKey(getKey), waitMs]),
+  deserialize(message) {
+    let [request, waitMs] = [0, 0]
+    let getKey: GetKeyRequest = { channel: 0, slots: 0 }
+    decodeFields(message, (field, value) => {
+      if (typeof value !== 'number') getKey = field === 2 ? readGetKey(value) : getKey
+      else if (field === 1) request = value >>> 0
+      else if (field === 3) waitMs = value >>> 0
+    })
+    return { request, getKey, waitMs }
+  },
+}
+
+function writeGetKey({ channel, slots, upToSlot, instance, topUpToSlot, quota }: GetKeyRequest): Buffer {
+  return encodeFields([channel, slots, upToSlot, instance, topUpToSlot, quota])
+}
+
+function readGetKey(message: Uint8Array): GetKeyRequest {
+  const fields: { -readonly [Field in keyof GetKeyRequest]: GetKeyRequest[Field] } = { channel: 0, slots: 0 }
+  decodeFields(message, (field, value) => {
+    if (typeof value !== 'number') {
+      if (field === 4) fields.instance = textOf(value)
+      else if (field === 6) fields.quota = textOf(value)
+    } else if (field === 1) fields.channel = value >>> 0
+    else if (field === 2) fields.slots = value >>> 0
+    else if (field === 3) fields.upToSlot = value
+    else if (field === 5) fields.topUpToSlot = value
+  })
+  return fields
+}
+
+const getKeysReply: Codec<GetKeysReply> = {
+  serialize: ({ request, code, details, assignedSlots }) => encodeFields([request, code, details, assignedSlots]),
+  deserialize(message) {
+    const fields = { request: 0, code: 0, details: '', assignedSlots: 0 }
+    decodeFields(message, (field, value) => {
+      if (typeof value !== 'number') fields.details = field === 3 ? textOf(value) : fields.details
+      else if (field === 1) fields.request = value >>> 0
+      else if (field === 2) fields.code = value >>> 0
+      else if (field === 4) fields.assignedSlots = value
+    })
+    return fields
+  },
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()
+}
 
 const getKeyReply = wiping(
   codec<GetKeyReply>(
@@ -128,10 +204,11 @@ function method<Request, Reply>(
   request: Codec<Request>,
   reply: Codec<Reply>,
   responseStream = false,
+  requestStream = false,
 ): MethodDefinition<Request, Reply> {
   return {
     path: `/q104.v1.KeyServer/${name}`,
-    requestStream: false,
+    requestStream,
     responseStream,
     requestSerialize: request.serialize,
     requestDeserialize: request.deserialize,
@@ -143,6 +220,7 @@ function method<Request, Reply>(
 /** The methods of the service q104.v1.KeyServer, as @grpc/grpc-js wants them. */
 export const keyServerService = {
   getKey: method('GetKey', getKeyRequest, getKeyReply),
+  getKeys: method('GetKeys', getKeysRequest, getKeysReply, true, true),
   keyPoolStatus: method('KeyPoolStatus', empty, poolStatus),
   watchPool: method('WatchPool', empty, poolStatus, true),
   blocks: method('Blocks', blocksRequest, block, true),

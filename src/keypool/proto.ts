@@ -11,6 +11,11 @@ service KeyServer {
   // its quota. FAILED_PRECONDITION: the instance has no Blocks stream. RESOURCE_EXHAUSTED: no key until the deadline, too
   // many calls at once or in a second, or the other end is far behind.
   rpc GetKey(GetKeyRequest) returns (GetKeyReply);
+  // GetKey for those who ask often: one stream, many questions, each answered once by its number, in any order. The same
+  // rules, but an instance is needed: the key comes by Blocks alone. A refusal is an answer, and the stream goes on.
+  // FAILED_PRECONDITION, INVALID_ARGUMENT, ... in an answer: as for GetKey. The stream itself ends with RESOURCE_EXHAUSTED: the
+  // node has 16 streams open already, or does not read its answers.
+  rpc GetKeys(stream GetKeysRequest) returns (stream GetKeysReply);
   rpc KeyPoolStatus(Empty) returns (PoolStatus);
   // The pool's state every 100 ms and whenever its level changes. A slow reader misses some.
   // RESOURCE_EXHAUSTED: the node has 16 streams open already.
@@ -47,6 +52,22 @@ message GetKeyReply {
   repeated KeyBlock blocks = 1;
   // The stream's length on the server.
   uint64 assigned_slots = 2;
+}
+
+message GetKeysRequest {
+  // The caller's number of this question.
+  uint32 request = 1;
+  GetKeyRequest get_key = 2;
+  // How long to wait for the first slot, at most 30000.
+  uint32 wait_ms = 3;
+}
+
+message GetKeysReply {
+  uint32 request = 1;
+  // A status code of gRPC; 0: granted, as GetKeyReply.
+  uint32 code = 2;
+  string details = 3;
+  uint64 assigned_slots = 4;
 }
 
 message KeyBlock {

@@ -25,21 +25,24 @@ export type KeyServerOptions = Omit<KeyPoolOptions, 'links'> & {
 /** How far an end's copy of a stream reaches. */
 export type StreamPosition = { readonly channel: number; readonly slot: number }
 
+/** `client`, the channel's sender, wants the stream to reach `upToSlot`. Idempotent. For the rest see WantDetails. */
+export type Want = {
+  readonly client: string
+  readonly channel: number
+  readonly upToSlot: number
+  readonly topUpToSlot?: number
+  readonly quota?: string
+  readonly deadlineMs?: number
+}
+
 export type KeyServerInput =
   | { readonly kind: 'start' }
   /** A link generated `bits` since the last time. */
   | { readonly kind: 'generated'; readonly link: number; readonly bits: number }
   | { readonly kind: 'linkState'; readonly state: LinkState }
-  /** `client`, the channel's sender, wants the stream to reach `upToSlot`. Idempotent. For the rest see WantDetails. */
-  | {
-      readonly kind: 'want'
-      readonly client: string
-      readonly channel: number
-      readonly upToSlot: number
-      readonly topUpToSlot?: number
-      readonly quota?: string
-      readonly deadlineMs?: number
-    }
+  | ({ readonly kind: 'want' } & Want)
+  /** Several at once, which the journal takes in one step. */
+  | { readonly kind: 'wants'; readonly wants: readonly Want[] }
   /**
    * The stream is used up to `usedSlots`, of which the sender's process has discarded `discardedSlots` so far. With a `client`, only its sender's word on use counts, and either end says with
    * `heldSlots` what it has safely received. Without one it is the sender's own node that speaks, in the same process.

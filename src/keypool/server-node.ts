@@ -2,7 +2,14 @@ import type { KeyBlock, LabEvent, LinkState, Node, PoolBooks, PoolStatus, Wake }
 import { Outbox } from './outbox.ts'
 import { KeyPool } from './pool.ts'
 import { isSlot, MAX_WANT_SLOTS } from './pool-options.ts'
-import type { KeyServerEffect, KeyServerInput, KeyServerOptions, Refusal, StreamPosition } from './server-contract.ts'
+import type {
+  KeyServerEffect,
+  KeyServerInput,
+  KeyServerOptions,
+  Refusal,
+  StreamPosition,
+  Want,
+} from './server-contract.ts'
 import type { StreamRecord } from './stream.ts'
 
 /**
@@ -163,12 +170,10 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
         return this.#deliver(this.#pool.generate(input.link, input.bits, nowMs))
       case 'linkState':
         return this.#setLinkState(input.state)
-      case 'want': {
-        const { client, channel, upToSlot, ...details } = input
-        const reason = this.refusal(client, channel, upToSlot, details.quota)
-        if (reason !== undefined) return [{ kind: 'refuse', client, reason }]
-        return this.#deliver(this.#pool.want(channel, upToSlot, details))
-      }
+      case 'want':
+        return this.#want(input)
+      case 'wants':
+        return input.wants.flatMap((want) => this.#want(want))
       case 'report':
         return this.#report(input)
       case 'subscribe':
@@ -181,6 +186,12 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
         this.#pool.expire(nowMs)
         return []
     }
+  }
+
+  #want({ client, channel, upToSlot, ...details }: Want): KeyServerEffect[] {
+    const reason = this.refusal(client, channel, upToSlot, details.quota)
+    if (reason !== undefined) return [{ kind: 'refuse', client, reason }]
+    return this.#deliver(this.#pool.want(channel, upToSlot, details))
   }
 
   #deliver(blocks: readonly KeyBlock[]): KeyServerEffect[] {
