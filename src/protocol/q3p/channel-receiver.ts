@@ -1,5 +1,6 @@
 /** Receiving half of a channel: replay window, epoch, AES keys, and the key stream that the frames point into. */
 import { AES_SPAN_MESSAGES, firstMsgId, HANDSHAKE_SLOTS } from './channel-sender.ts'
+import { CheckCache } from './check-cache.ts'
 import { GcmCheck } from './gcm-check.ts'
 import { parseHandshake } from './handshake.ts'
 import { type Command, HEADER_BYTES, type Header, parseHeader, TAG_BYTES } from './header.ts'
@@ -8,7 +9,7 @@ import { KeyStream, SLOT_BYTES } from './key-stream.ts'
 import { type ChannelMark, ReceiverReservation } from './marks.ts'
 import { HALF_KEY_BYTES } from './poly1305.ts'
 import { ReplayWindow, rebuildCounter, WINDOW_MESSAGES } from './replay-window.ts'
-import { AES_KEY_BYTES, aesNonce, openAes, openAuth, openOtp } from './suites.ts'
+import { AES_KEY_BYTES, aesNonce, openAes, openAuth, xorInto } from './suites.ts'
 import type { DropReason, FrameSuite } from './types.ts'
 
 const AES_SLOTS = AES_KEY_BYTES / SLOT_BYTES
@@ -61,6 +62,10 @@ export class ChannelReceiver {
   #marks: readonly Mark[] = []
   /** AES frames that are still looked at with the suspicion that the last forged one left. */
   #forgedLately = 0
+  /** Checkers of keys that no message has used yet, by slot, kept as long as forged frames come that name them. */
+  readonly #suspects = new CheckCache()
+  /** The part of a MAC's key that is fresh for each message, while a frame is looked at. */
+  readonly #macKey = new Uint8Array(HALF_KEY_BYTES)
   /** Undefined when nobody keeps a ledger. */
   #reservation: ReceiverReservation | undefined
   /** Highest Msg-Id of an authentic frame, accepted or waiting for the ledger; -1 before the first. */
@@ -108,6 +113,7 @@ export class ChannelReceiver {
   /** Overwrites key that came `lifeMs` ago or earlier, and AES keys that have had their time. */
   expire(nowMs: number, lifeMs: number): void {
     this.#stream.expire(nowMs, lifeMs)
+    this.#suspects.clear()
     for (const [slot, { sinceMs }] of this.#aesKeys) {
       if (nowMs - sinceMs < this.#options.aesMaxMs + AES_LATE_MS) break
       this.#forgetAesKey(slot)
@@ -144,7 +150,7 @@ export class ChannelReceiver {
       this.#log('K', slot, key)
       this.#log('R', msgId, r)
       this.#openEpoch(msgId, r.slice())
-      this.#stream.burn(slot, HANDSHAKE_SLOTS)
+      this.#burn(slot, HANDSHAKE_SLOTS)
     }
     key.fill(0)
     return payload === undefined || drop !== undefined ? { drop: drop ?? 'tag' } : this.#accept(payload, header, msgId)
@@ -152,41 +158,45 @@ export class ChannelReceiver {
 
   #openMac(datagram: Uint8Array, header: Header, msgId: number, r: Uint8Array): Opened | Dropped {
     const aSlot = this.#slotOf(header.aKeyId)
-    const s = this.#stream.read(aSlot, MAC_SLOTS)
-    if (typeof s === 'string') return missing(s)
     const isOtp = header.suite === 'otp'
     const eSlot = isOtp ? this.#slotOf(header.eKeyId) : aSlot
     const padSlots = isOtp ? Math.ceil((datagram.length - HEADER_BYTES - TAG_BYTES) / SLOT_BYTES) : 0
-    const pad = this.#stream.read(eSlot, padSlots)
-    if (typeof pad === 'string') {
-      s.fill(0)
-      return missing(pad)
-    }
-    const payload = isOtp ? openOtp(datagram, pad, { r, s }) : openAuth(datagram, { r, s })
+    const s = this.#macKey
+    const lack = this.#stream.lack(aSlot, MAC_SLOTS) ?? this.#stream.lack(eSlot, padSlots)
+    if (lack !== undefined) return missing(lack)
+    this.#stream.readInto(aSlot, MAC_SLOTS, s)
+    // A forged frame costs the tag alone: its pad is not looked at.
+    const payload = openAuth(datagram, { r, s })
     const drop = payload === undefined ? 'tag' : this.#uncovered(msgId)
-    if (drop === undefined) {
-      if (aSlot === eSlot + padSlots) this.#log('K', eSlot, pad, s)
-      else {
-        this.#log('K', eSlot, pad)
-        this.#log('K', aSlot, s)
-      }
-      this.#stream.burn(eSlot, padSlots)
-      this.#stream.burn(aSlot, MAC_SLOTS)
+    if (payload === undefined || drop !== undefined) {
+      s.fill(0)
+      return { drop: drop ?? 'tag' }
     }
+    const pad = this.#stream.read(eSlot, padSlots)
+    if (typeof pad === 'string') return missing(pad)
+    if (aSlot === eSlot + padSlots) this.#log('K', eSlot, pad, s)
+    else {
+      this.#log('K', eSlot, pad)
+      this.#log('K', aSlot, s)
+    }
+    xorInto(payload, pad)
+    this.#burn(eSlot, padSlots)
+    this.#burn(aSlot, MAC_SLOTS)
     s.fill(0)
     pad.fill(0)
-    if (payload !== undefined && drop === undefined) return this.#accept(payload, header, msgId)
-    payload?.fill(0)
-    return { drop: drop ?? 'tag' }
+    return this.#accept(payload, header, msgId)
   }
 
   #openAes(datagram: Uint8Array, header: Header, msgId: number, nowMs: number): Opened | Dropped {
     const slot = this.#slotOf(header.eKeyId)
-    const known = this.#aesKeys.get(slot)?.bytes
-    const key = known ?? this.#stream.read(slot, AES_SLOTS)
+    const known = this.#aesKeys.get(slot)
+    const lack = known === undefined ? this.#stream.lack(slot, AES_SLOTS) : undefined
+    if (lack !== undefined) return missing(lack)
+    if (this.#isForged(datagram, slot, msgId)) return { drop: 'tag' }
+    const key = known?.bytes ?? this.#stream.read(slot, AES_SLOTS)
     if (typeof key === 'string') return missing(key)
     const { channel } = this.#options
-    const payload = this.#isForged(datagram, slot, key, msgId) ? undefined : openAes(datagram, { key, channel, msgId })
+    const payload = openAes(datagram, { key, channel, msgId })
     if (payload === undefined) this.#forgedLately = FORGED_MEMORY
     const drop = payload === undefined ? 'tag' : this.#uncovered(msgId)
     if (payload === undefined || drop !== undefined) {
@@ -199,15 +209,39 @@ export class ChannelReceiver {
   }
 
   /** Among forgeries a look at the tag alone comes first, for it costs a third; in quiet times it would be for nothing. */
-  #isForged(datagram: Uint8Array, slot: number, key: Uint8Array, msgId: number): boolean {
+  #isForged(datagram: Uint8Array, slot: number, msgId: number): boolean {
     if (this.#forgedLately === 0) return false
     this.#forgedLately -= 1
+    const check = this.#aesKeys.get(slot)?.check ?? this.#newCheck(slot)
+    const isForged = check?.isTrue(datagram, HEADER_BYTES, aesNonce(this.#options.channel, msgId)) === false
+    if (isForged) this.#forgedLately = FORGED_MEMORY
+    else if (this.#forgedLately === 0) this.#suspects.clear()
+    return isForged
+  }
+
+  /** The checker of a key that is in use, or of one that a frame names which may be forged. */
+  #newCheck(slot: number): GcmCheck | undefined {
     const kept = this.#aesKeys.get(slot)
-    const check = kept?.check ?? new GcmCheck(key)
-    const isTrue = check.isTrue(datagram, HEADER_BYTES, aesNonce(this.#options.channel, msgId))
-    if (kept === undefined) check.wipe()
-    else kept.check = check
-    return !isTrue
+    if (kept !== undefined) {
+      kept.check = new GcmCheck(kept.bytes)
+      return kept.check
+    }
+    return this.#suspects.get(slot) ?? this.#suspect(slot)
+  }
+
+  #suspect(slot: number): GcmCheck | undefined {
+    const key = this.#stream.read(slot, AES_SLOTS)
+    if (typeof key === 'string') return undefined
+    const check = new GcmCheck(key)
+    key.fill(0)
+    this.#suspects.add(slot, check)
+    return check
+  }
+
+  /** Overwrites key that was used, and what was made of it for frames that may be forged. */
+  #burn(slot: number, slots: number): void {
+    this.#stream.burn(slot, slots)
+    this.#suspects.drop(slot - AES_SLOTS + 1, slot + slots)
   }
 
   /** Why a message with this counter is not accepted whatever it holds. */
@@ -238,7 +272,7 @@ export class ChannelReceiver {
 
   #keepAesKey(slot: number, key: AesKey): void {
     this.#log('K', slot, key.bytes)
-    this.#stream.burn(slot, AES_SLOTS)
+    this.#burn(slot, AES_SLOTS)
     this.#aesKeys.set(slot, key)
     for (const oldest of this.#aesKeys.keys()) {
       if (this.#aesKeys.size <= this.#aesKeysKept) return

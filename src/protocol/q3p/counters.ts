@@ -18,6 +18,8 @@ export type LinkDrop =
 /** Named counts; they only grow. */
 export class Counters {
   readonly #counts = new Map<string, number>()
+  /** Under a flood a name for every drop would cost more than the drop. */
+  readonly #dropNames = new Map<DropReason | LinkDrop, string>()
 
   constructor(names: readonly string[]) {
     for (const name of names) this.#counts.set(name, 0)
@@ -29,7 +31,9 @@ export class Counters {
 
   /** Counts a drop under `drop` and the reason: dropTag, dropReplayed and so on. */
   drop(reason: DropReason | LinkDrop): void {
-    this.count(`drop${reason.charAt(0).toUpperCase()}${reason.slice(1)}`)
+    const name = this.#dropNames.get(reason) ?? `drop${reason.charAt(0).toUpperCase()}${reason.slice(1)}`
+    this.#dropNames.set(reason, name)
+    this.count(name)
   }
 
   toRecord(): Readonly<Record<string, number>> {

@@ -162,10 +162,25 @@ export class KeyStream {
    * far, 'gone' when some of it is used, freed, or was never delivered to this end.
    */
   read(slot: number, slots: number): Uint8Array | 'notYet' | 'gone' {
+    return this.lack(slot, slots) ?? this.#copy(slot, slots)
+  }
+
+  /** As `read`, into the start of `out`, which has room for it; undefined when it was done. */
+  readInto(slot: number, slots: number, out: Uint8Array): 'notYet' | 'gone' | undefined {
+    const lack = this.lack(slot, slots)
+    if (lack !== undefined) return lack
+    this.#pieces(slot, slots, (chunk, fromByte, toByte, offset) => {
+      for (let at = fromByte; at < toByte; at += 1) out[offset + at - fromByte] = chunk.bytes[at] ?? 0
+    })
+    return undefined
+  }
+
+  /** Why `read` gives nothing, or undefined when it would give the material. */
+  lack(slot: number, slots: number): 'notYet' | 'gone' | undefined {
     if (slot < this.firstSlot) return 'gone'
     if (slot + slots > this.#lengthSlots) return 'notYet'
     for (let index = slot; index < slot + slots; index += 1) if (this.#isBurnt(index)) return 'gone'
-    return this.#copy(slot, slots)
+    return undefined
   }
 
   /** Overwrites slots for good; they count as used, and so does all before them. */

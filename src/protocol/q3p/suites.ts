@@ -41,9 +41,13 @@ export function sealOtp(datagram: Uint8Array, payload: Uint8Array, pad: Uint8Arr
 /** Payload of a one-time-pad frame. */
 export function openOtp(datagram: Uint8Array, pad: Uint8Array, mac: MacKey): Uint8Array | undefined {
   const payload = openAuth(datagram, mac)
-  if (payload === undefined) return undefined
-  for (let index = 0; index < payload.length; index += 1) payload[index] = (payload[index] ?? 0) ^ (pad[index] ?? 0)
+  if (payload !== undefined) xorInto(payload, pad)
   return payload
+}
+
+/** Takes the pad, at least as long, off a payload, in place. */
+export function xorInto(payload: Uint8Array, pad: Uint8Array): void {
+  for (let index = 0; index < payload.length; index += 1) payload[index] = (payload[index] ?? 0) ^ (pad[index] ?? 0)
 }
 
 /** Puts the AES-128-GCM ciphertext and tag into the datagram; the header is associated data. */

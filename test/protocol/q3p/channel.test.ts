@@ -12,6 +12,7 @@ import {
   type Sealed,
   WINDOW_MESSAGES,
 } from '../../../src/protocol/index.ts'
+import { CheckCache } from '../../../src/protocol/q3p/check-cache.ts'
 import { GcmCheck } from '../../../src/protocol/q3p/gcm-check.ts'
 import { verifyTag, writeTag } from '../../../src/protocol/q3p/poly1305.ts'
 import { random } from './link-world.ts'
@@ -396,4 +397,41 @@ t.test('the look at an AES tag among forgeries agrees with node:crypto, frame by
     return drops.every((drop) => 'drop' in drop && drop.drop === 'tag') && 'payload' in b.open(datagram)
   })
   t.notOk(opened.includes(false), 'true messages come through between forged ones')
+})
+
+t.test('checkers of unused keys are kept in bounds, and are blind once their key is gone', async (t) => {
+  const cache = new CheckCache()
+  const key = new Uint8Array(16).fill(7)
+  const cipher = createCipheriv('aes-128-gcm', key, new Uint8Array(12))
+  cipher.setAAD(new Uint8Array(20))
+  const text = Buffer.concat([cipher.update(new Uint8Array(40)), cipher.final()])
+  const frame = Uint8Array.from(Buffer.concat([new Uint8Array(20), text, cipher.getAuthTag()]))
+  const sees = (check: GcmCheck | undefined): boolean | undefined => check?.isTrue(frame, 20, new Uint8Array(12))
+  const checks = Array.from({ length: 100 }, () => new GcmCheck(key))
+  for (const [slot, check] of checks.entries()) cache.add(slot, check)
+  t.equal(cache.get(35), undefined, 'the oldest have gone')
+  t.same([sees(cache.get(36)), sees(checks[35])], [true, false], 'wiped')
+  cache.drop(40, 43)
+  t.same(
+    [40, 41, 42, 43].map((slot) => sees(cache.get(slot))),
+    [undefined, undefined, undefined, true],
+  )
+  cache.clear()
+  t.ok(checks.every((check) => sees(check) === false))
+})
+
+t.test('forged frames that name unused key are dropped, and the true one under it opens', async (t) => {
+  const { a, b } = pair()
+  for (let round = 0; round < 50; round += 1) {
+    // A rekey each round: 65 messages under a key of 64.
+    for (let index = 0; index < 65; index += 1) {
+      const datagram = sealed(a.seal('data', new Uint8Array(40).fill(index), index % 9 === 8 ? 'otp' : 'aes', 0))
+      const forged = Array.from({ length: 3 }, (_, bit) => datagram.with(25, (datagram[25] ?? 0) ^ (1 << bit)))
+      if (forged.some((bytes) => !('drop' in b.open(bytes)))) t.fail('a forged frame was opened')
+      const opened = b.open(datagram)
+      if (!('payload' in opened) || opened.payload[0] !== index) t.fail(`message ${index} of round ${round} was not`)
+    }
+  }
+  const [sent, received] = [a.books()[0], b.books()[1]]
+  t.equal(received.usedSlots, sent.usedSlots)
 })
