@@ -10,6 +10,7 @@ const OPTIONS = {
   rate: { type: 'string', default: '14kbit' },
   cap: { type: 'string', default: '1Mbit' },
   listen: { type: 'string', default: '127.0.0.1:10443' },
+  'first-start': { type: 'boolean', default: false },
 } as const
 
 export const command: Command = {
@@ -25,6 +26,10 @@ ends of each link by gRPC over mutual TLS, as a QKD system would: at a rate, and
   --rate 14kbit            key generated on each link, a second (bit, kbit, Mbit)
   --cap 1Mbit              most key kept for each link that nobody has asked for
   --listen 127.0.0.1:10443 address to serve on
+  --first-start            begin a journal although DIR has certificates of an earlier start
+
+DIR/keyserver.journal tells how far each stream was handed out (no key), over crashes of process and machine: a restart goes on
+after it. One that is missing, damaged or of other links is refused.
 
 Example: ./q104 keyserver --dir keys --link 0=gwa,gwb`,
   async run(args) {
@@ -38,14 +43,25 @@ Example: ./q104 keyserver --dir keys --link 0=gwa,gwb`,
       rateBps: parseBits(values.rate, '--rate'),
       capBits: parseBits(values.cap, '--cap'),
       ...parseListen(values.listen, '--listen'),
+      isFirst: values['first-start'],
     }
     const ended = untilSignal()
     const server = await startLocalKeyServer(settings)
     process.stdout.write(`serving keys on ${settings.host}:${server.port}, ${values.rate} a second on each link\n`)
+    const { restored } = server
+    if (restored !== undefined) {
+      const how = restored['exact'] === true ? 'where it ended' : 'after what it may have handed out'
+      process.stdout.write(`goes on ${how}; ${String(restored['lostBits'])} bits of the pool were lost with it\n`)
+    }
     process.stdout.write(`the gateways' files need:\n${gatewayHints(settings, server.port)}\n`)
-    const exitCode = await ended
-    server.close()
-    return exitCode
+    const failure = server.failed.then((error) => {
+      throw error
+    })
+    try {
+      return await Promise.race([ended, failure])
+    } finally {
+      server.close()
+    }
   },
 }
 

@@ -1,4 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   detectIsolation,
@@ -17,6 +19,7 @@ import type { MetricsPlace } from './lab/metrics-server.ts'
 import type { Watchers } from './lab/observer.ts'
 import { runLab } from './lab/run-lab.ts'
 import { Terminal } from './lab/terminal.ts'
+import { managersOf, Tunnels } from './lab/tunnels.ts'
 import type { Command } from './main.ts'
 import {
   onePositional,
@@ -47,6 +50,8 @@ const OPTIONS = {
 /** Variables with the numbers of listening sockets that this process was given, and where those begin. */
 const PAGE_SOCKET = 'Q104_PAGE_SOCKET'
 const METRICS_SOCKET = 'Q104_METRICS_SOCKET'
+/** Variable with the unix sockets that lead to key managers, by URL, as JSON. */
+const TUNNELS = 'Q104_TUNNELS'
 const FIRST_INHERITED_FD = 3
 
 /** What the lab's network refuses because of what was asked for. */
@@ -99,10 +104,10 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
     const page = values['no-page'] ? undefined : placeOf(values.port)
     try {
       const detected = await detectIsolation(asked)
-      if (detected.isolation === 'userns' && !insideUserns()) return await runInUserns(page, watchers.metrics)
-      if (plan.keyserver.etsi014 !== undefined && detected.isolation === 'userns') {
-        throw new CliError('keys.source: etsi014 cannot leave a user namespace, expected --isolation netns or loopback')
+      if (detected.isolation === 'userns' && !insideUserns()) {
+        return await runInUserns(page, watchers.metrics, managersOf(plan))
       }
+      const tunnels = tunnelsFromOutside()
       const terminal = new Terminal(values.json ? process.stderr : process.stdout, values.json)
       const out = values.out ?? join('runs', `${scenario.name}-${scenario.seed}`)
       return await runLab({
@@ -116,6 +121,7 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
         restart: values.restart,
         page,
         watchers,
+        ...(tunnels && { tunnels }),
       })
     } catch (error) {
       if (BAD_INPUT.some((kind) => error instanceof kind))
@@ -125,16 +131,38 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
   },
 }
 
-/** Runs this command again inside a user namespace, whose network is its own: sockets for people are made out here. */
-async function runInUserns(page: PagePlace | undefined, metrics: MetricsPlace | undefined): Promise<number> {
+/**
+ * Runs this command again inside a user namespace, whose network is its own: sockets for people, and the ways to key managers,
+ * are made out here.
+ */
+async function runInUserns(
+  page: PagePlace | undefined,
+  metrics: MetricsPlace | undefined,
+  managers: readonly string[],
+): Promise<number> {
   const outer: (readonly [variable: string, socket: Server])[] = []
   if (page?.kind === 'port') outer.push([PAGE_SOCKET, await listenForPage(page)])
   if (metrics !== undefined && 'host' in metrics) outer.push([METRICS_SOCKET, await listenOn(metrics)])
-  const env = Object.fromEntries(outer.map(([variable], index) => [variable, String(FIRST_INHERITED_FD + index)]))
-  const ended = reexecInUserns(process.argv.slice(1), { env, sockets: outer.map(([, socket]) => descriptorOf(socket)) })
-  // The inner process has descriptors of its own; if we listened on, we would take callers away from it.
-  for (const [, socket] of outer) socket.close()
-  return ended
+  const fds = Object.fromEntries(outer.map(([variable], index) => [variable, String(FIRST_INHERITED_FD + index)]))
+  const dir = managers.length === 0 ? undefined : mkdtempSync(join(tmpdir(), 'q104-kme-'))
+  const tunnels = dir === undefined ? undefined : await Tunnels.open(dir, managers)
+  try {
+    const env = { ...fds, ...(tunnels && { [TUNNELS]: JSON.stringify(tunnels.paths) }) }
+    const sockets = outer.map(([, socket]) => descriptorOf(socket))
+    const ended = reexecInUserns(process.argv.slice(1), { env, sockets })
+    // The inner process has descriptors of its own; if we listened on, we would take callers away from it.
+    for (const [, socket] of outer) socket.close()
+    return await ended
+  } finally {
+    tunnels?.close()
+    if (dir !== undefined) rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+/** In a user namespace, the ways to key managers that were made outside. */
+function tunnelsFromOutside(): Readonly<Record<string, string>> | undefined {
+  const text = insideUserns() ? process.env[TUNNELS] : undefined
+  return text === undefined ? undefined : (JSON.parse(text) as Record<string, string>)
 }
 
 function listenOn(place: { readonly host: string; readonly port: number }): Promise<Server> {

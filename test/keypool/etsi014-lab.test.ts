@@ -1,4 +1,5 @@
 /** A lab, live, all of whose key comes from `q104 kme` over HTTPS with certificates on both sides. */
+import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,6 +39,10 @@ keys:
 `
 }
 
+/** Without root the way to the key manager leads out of a user namespace as well. */
+const hasUserns = spawnSync('unshare', ['--user', '--map-root-user', '--net', '--mount', 'true']).status === 0
+const isolation = hasUserns ? 'userns' : 'loopback'
+
 t.test('a lab runs on key of a key manager alone, and the books know each bit of it', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'q104-kme-lab-'))
   const saes = ['sae-cc', 'sae-gw', 'sae-rtu'].flatMap((name) => ['--sae', name])
@@ -50,7 +55,7 @@ t.test('a lab runs on key of a key manager alone, and the books know each bit of
   const file = join(dir, 'lab.yaml')
   writeFileSync(file, scenario(port))
   const out = join(dir, 'run')
-  const lab = new Q104('run', file, '--isolation', 'loopback', '--lab', `kme-${process.pid}`, '--out', out)
+  const lab = new Q104('run', file, '--isolation', isolation, '--lab', `kme-${process.pid}`, '--out', out)
   const code = await lab.ended
   t.equal(code, 0, lab.text)
   const metrics = JSON.parse(readFileSync(join(out, 'metrics.json'), 'utf8'))

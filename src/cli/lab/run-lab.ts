@@ -45,7 +45,7 @@ import { observerOf } from './observe-lab.ts'
 import type { Watchers } from './observer.ts'
 import { RunFolder } from './run-folder.ts'
 import type { Terminal } from './terminal.ts'
-import { Tunnels } from './tunnels.ts'
+import { managersOf, Tunnels } from './tunnels.ts'
 
 export type RunRequest = {
   readonly scenario: Scenario
@@ -61,6 +61,8 @@ export type RunRequest = {
   /** Where the web page is served; undefined: nowhere. */
   readonly page: PagePlace | undefined
   readonly watchers: Watchers
+  /** Ways to the key managers that are open already, made where the managers can be reached. */
+  readonly tunnels?: Readonly<Record<string, string>>
 }
 
 /** What can go on in the middle of a run: the grid cannot, its state is gone. */
@@ -166,7 +168,7 @@ async function withProcesses(request: LabRequest, parts: LabParts): Promise<numb
   }
   const certificateDir = join(tempDir, 'certificates')
   const ids = [...plan.nodes.map(({ id }) => id), 'keyserver', 'grid']
-  const tunnels = await Tunnels.open(tempDir, managersOf(plan))
+  const tunnels = request.tunnels === undefined ? await Tunnels.open(tempDir, managersOf(plan)) : undefined
   const network = await LabNetwork.up(net)
   try {
     await writeLabCa(certificateDir, ids, Date.now())
@@ -207,7 +209,7 @@ async function withProcesses(request: LabRequest, parts: LabParts): Promise<numb
         redisServer,
         runId: `${net.lab}-${Date.now()}`,
         keyLogFile: plan.outputs.keylog ? resolve(folder.file('keys.log')) : undefined,
-        tunnels: tunnels.paths,
+        tunnels: request.tunnels ?? tunnels?.paths ?? {},
       }
       const launches = launchesOf(context)
       terminal.say(`starting ${launches.length} processes`)
@@ -265,7 +267,7 @@ async function withProcesses(request: LabRequest, parts: LabParts): Promise<numb
     const problems = [...captureProblems, ...(check?.problems ?? [])]
     return report(request, { folder, outcome, impairment, problems })
   } finally {
-    tunnels.close()
+    tunnels?.close()
     await network.down()
   }
 }
@@ -275,11 +277,6 @@ function captureSection({ plan, lab }: RunRequest, impairment: Impairment): Pcap
   const keys = plan.outputs.keylog ? 'key log: keys.log beside this file' : 'no key log was kept'
   const comment = `lab ${lab}: scenario ${plan.name}, seed ${plan.seed}, links impaired by ${impairment}; ${keys}`
   return { userAppl: `q104 ${version()}`, comment }
-}
-
-/** URLs of the key managers that the key server asks. */
-function managersOf({ keyserver: { etsi014 } }: LabPlan): readonly string[] {
-  return (etsi014?.links ?? []).flatMap(({ master, slave }) => [master.url, slave.url])
 }
 
 type Ended = {

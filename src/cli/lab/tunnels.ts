@@ -1,6 +1,7 @@
 import { chmodSync } from 'node:fs'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
+import type { LabPlan } from '../../experiment/index.ts'
 
 /** Connections through one tunnel at a time. */
 const MAX_CONNECTIONS = 64
@@ -64,4 +65,9 @@ export class Tunnels {
       })
     }
   }
+}
+
+/** URLs of the key managers that a plan's key server asks. */
+export function managersOf({ keyserver: { etsi014 } }: LabPlan): readonly string[] {
+  return (etsi014?.links ?? []).flatMap(({ master, slave }) => [master.url, slave.url])
 }
