@@ -11,15 +11,15 @@ import {
   reexecInUserns,
   StateDirError,
 } from '../../netns/index.ts'
-import { planOf } from '../experiment/index.ts'
+import { type LabPlan, planOf } from '../experiment/index.ts'
 import { AlertSetupError, InfluxAddressError, influxTarget, receiversOf } from '../observe/index.ts'
 import { listenForPage, PAGE_PORT, type PagePlace } from './api/run-page.ts'
 import { CliError } from './errors.ts'
 import type { MetricsPlace } from './lab/metrics-server.ts'
 import type { Watchers } from './lab/observer.ts'
+import { needsOutside, type Outside, type OutsideWays, openOutside } from './lab/outside.ts'
 import { runLab } from './lab/run-lab.ts'
 import { Terminal } from './lab/terminal.ts'
-import { managersOf, Tunnels } from './lab/tunnels.ts'
 import type { Command } from './main.ts'
 import {
   onePositional,
@@ -50,8 +50,8 @@ const OPTIONS = {
 /** Variables with the numbers of listening sockets that this process was given, and where those begin. */
 const PAGE_SOCKET = 'Q104_PAGE_SOCKET'
 const METRICS_SOCKET = 'Q104_METRICS_SOCKET'
-/** Variable with the unix sockets that lead to key managers, by URL, as JSON. */
-const TUNNELS = 'Q104_TUNNELS'
+/** Variable with the ways between the lab and the machine around it, as JSON. */
+const OUTSIDE_WAYS = 'Q104_OUTSIDE_WAYS'
 const FIRST_INHERITED_FD = 3
 
 /** What the lab's network refuses because of what was asked for. */
@@ -105,9 +105,9 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
     try {
       const detected = await detectIsolation(asked)
       if (detected.isolation === 'userns' && !insideUserns()) {
-        return await runInUserns(page, watchers.metrics, managersOf(plan))
+        return await runInUserns(page, watchers.metrics, plan)
       }
-      const tunnels = tunnelsFromOutside()
+      const outside = waysFromOutside()
       const terminal = new Terminal(values.json ? process.stderr : process.stdout, values.json)
       const out = values.out ?? join('runs', `${scenario.name}-${scenario.seed}`)
       return await runLab({
@@ -121,7 +121,7 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
         restart: values.restart,
         page,
         watchers,
-        ...(tunnels && { tunnels }),
+        ...(outside && { outside }),
       })
     } catch (error) {
       if (BAD_INPUT.some((kind) => error instanceof kind))
@@ -138,31 +138,32 @@ Example: ./q104 run scenarios/ieee39.yaml --duration 30s --seed 7`,
 async function runInUserns(
   page: PagePlace | undefined,
   metrics: MetricsPlace | undefined,
-  managers: readonly string[],
+  plan: LabPlan,
 ): Promise<number> {
   const outer: (readonly [variable: string, socket: Server])[] = []
   if (page?.kind === 'port') outer.push([PAGE_SOCKET, await listenForPage(page)])
   if (metrics !== undefined && 'host' in metrics) outer.push([METRICS_SOCKET, await listenOn(metrics)])
   const fds = Object.fromEntries(outer.map(([variable], index) => [variable, String(FIRST_INHERITED_FD + index)]))
-  const dir = managers.length === 0 ? undefined : mkdtempSync(join(tmpdir(), 'q104-kme-'))
-  const tunnels = dir === undefined ? undefined : await Tunnels.open(dir, managers)
+  const dir = needsOutside(plan) ? mkdtempSync(join(tmpdir(), 'q104-kme-')) : undefined
+  let outside: Outside | undefined
   try {
-    const env = { ...fds, ...(tunnels && { [TUNNELS]: JSON.stringify(tunnels.paths) }) }
+    outside = dir === undefined ? undefined : await openOutside(plan, dir)
+    const env = { ...fds, ...(outside && { [OUTSIDE_WAYS]: JSON.stringify(outside.ways) }) }
     const sockets = outer.map(([, socket]) => descriptorOf(socket))
     const ended = reexecInUserns(process.argv.slice(1), { env, sockets })
     // The inner process has descriptors of its own; if we listened on, we would take callers away from it.
     for (const [, socket] of outer) socket.close()
     return await ended
   } finally {
-    tunnels?.close()
+    outside?.close()
     if (dir !== undefined) rmSync(dir, { recursive: true, force: true })
   }
 }
 
-/** In a user namespace, the ways to key managers that were made outside. */
-function tunnelsFromOutside(): Readonly<Record<string, string>> | undefined {
-  const text = insideUserns() ? process.env[TUNNELS] : undefined
-  return text === undefined ? undefined : (JSON.parse(text) as Record<string, string>)
+/** In a user namespace, the ways that were made outside of it. */
+function waysFromOutside(): OutsideWays | undefined {
+  const text = insideUserns() ? process.env[OUTSIDE_WAYS] : undefined
+  return text === undefined ? undefined : (JSON.parse(text) as OutsideWays)
 }
 
 function listenOn(place: { readonly host: string; readonly port: number }): Promise<Server> {

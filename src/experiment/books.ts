@@ -68,8 +68,10 @@ export function reconcileBooks(
     const sum = PARTS.reduce((total, part) => total + pool[part], 0)
     if (sum !== pool.generatedBits)
       differences.push(differs('pool: generated', pool.generatedBits, 'sum of its parts', sum))
-    // What hops have spent on relayed key is in no message.
-    const inMessages = pool.usedBits - (numberOf(named.get('pool')?.at(-1) ?? NO_EVENT, 'relayUsedBits') ?? 0)
+    // What hops have spent on relayed key is in no message, nor what programs outside the lab were given.
+    const last = named.get('pool')?.at(-1) ?? NO_EVENT
+    const elsewhere = (numberOf(last, 'relayUsedBits') ?? 0) + (numberOf(last, 'outsideUsedBits') ?? 0)
+    const inMessages = pool.usedBits - elsewhere
     if (inMessages !== usedBits) differences.push(differs('pool: used', inMessages, 'sum over the channels', usedBits))
   }
   const agree = differences.length === 0 && byChannel.size > 0

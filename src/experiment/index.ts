@@ -21,6 +21,7 @@ export {
   type TraceKind,
   type TraceOptions,
 } from './forecast-traces.ts'
+export { KME_ID } from './key-check.ts'
 export { BAND_HZ, type ClassMetrics, type KeyMetrics, type Metrics, type MetricsContext, metricsOf } from './metrics.ts'
 export { initialBits, isPoolChannel, type PlanOptions, planOf } from './plan.ts'
 export {

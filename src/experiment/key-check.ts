@@ -4,6 +4,9 @@ import type { Subject } from './scenario-check.ts'
 import { type Problem, quote } from './scenario-source.ts'
 import type { TopologyLink } from './topology.ts'
 
+/** Name of the lab's own key manager towards outside programs. */
+export const KME_ID = 'kme'
+
 type Keys = 'pool' | 'local' | 'relay'
 
 /** Where the key of a link comes from. */
@@ -110,6 +113,27 @@ export function checkEtsi014(subject: Subject): readonly Problem[] {
     return { path: ['faults', index], message: 'fault of a link that is not modelled', found: 'etsi014', expected }
   })
   return [...odd, ...missing, ...faults]
+}
+
+/** Those outside get key of links with QKD, two of them one link's, and no name twice for different things. */
+export function checkServe014(subject: Subject): readonly Problem[] {
+  const { pairs = [] } = subject.scenario.keys.serve014 ?? {}
+  const qkd = subject.links.filter((link) => keysOfLink(subject, link) === 'pool').map(({ id }) => id)
+  const seen = new Set<string>()
+  return pairs.flatMap(({ link, saes }, index): Problem[] => {
+    const path = ['keys', 'serve014', 'pairs', index]
+    const pair = saes.toSorted().join(' ')
+    const isSecond = seen.has(pair)
+    seen.add(pair)
+    const own = saes.find((name) => name === KME_ID || name === 'ca')
+    const problem = (place: string, message: string, found: string, expected: string): Problem[] => {
+      return [{ path: [...path, place], message, found: quote(found), expected }]
+    }
+    if (!qkd.includes(link)) return problem('link', 'link without QKD', link, 'the id of a link with keys: pool')
+    if (own !== undefined) return problem('saes', 'name of our own', own, `another name than ${KME_ID} and ca`)
+    if (saes[0] === saes[1] || isSecond) return problem('saes', 'pair', pair, 'two SAEs, each pair once')
+    return []
+  })
 }
 
 /** The reserves must leave something to all. */

@@ -81,6 +81,9 @@ const Sae = z.strictObject({
     .describe("Name in the manager's certificate, if not the host in url"),
 })
 
+/** A common name of a certificate: a DNS label. */
+const SaeName = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/i, 'letters, digits and hyphens, at most 32')
+
 const Etsi014 = z.strictObject({
   links: z
     .array(
@@ -96,12 +99,41 @@ const Etsi014 = z.strictObject({
   pollMs: z.int().min(10).max(60_000).default(500).describe('How often the managers are asked whether there is key'),
 })
 
+const Serve014 = z.strictObject({
+  listen: z
+    .string()
+    .regex(/^127\.\d{1,3}\.\d{1,3}\.\d{1,3}:\d{1,5}$/, 'an address of this machine alone, 127.0.0.1:PORT')
+    .default('127.0.0.1:8444')
+    .describe('Where outside programs call; port 0 takes any free one'),
+  pairs: z
+    .array(
+      z.strictObject({
+        link: id().describe('Id of a link with keys: pool, whose key the two share'),
+        saes: z
+          .tuple([SaeName, SaeName])
+          .describe('SAE IDs of the two; each gets a certificate in the sae folder of the run'),
+      }),
+    )
+    .min(1)
+    .max(64),
+  keySizeBits: z
+    .int()
+    .min(64)
+    .max(65_536)
+    .multipleOf(8)
+    .default(256)
+    .describe('Size of a key where the caller names none'),
+})
+
 export const Keys = section({
   source: z
     .enum(['model', 'etsi014'])
     .default('model')
     .describe('Who makes the key of links with QKD: the link model, or key managers by ETSI GS QKD 014'),
   etsi014: Etsi014.optional().describe('With source: etsi014. Which manager has the key of which link'),
+  serve014: Serve014.optional().describe(
+    'Programs outside the lab get key of its links, as SAEs by ETSI GS QKD 014; live runs only',
+  ),
   pool: z
     .enum(['shared', 'perLink', 'quota'])
     .default('shared')

@@ -2,7 +2,7 @@
 import type { KeyQuota } from '../keypool/pure.ts'
 import type { Disturbance } from '../sim/index.ts'
 import type { Draft } from './plan-draft.ts'
-import type { PlanEtsi014, PlanKeyServer, PlanLink } from './plan-types.ts'
+import type { PlanEtsi014, PlanKeyServer, PlanLink, PlanServe014 } from './plan-types.ts'
 import type { Scenario } from './scenario-schema.ts'
 
 /** Key comes in slots of 4 bytes. */
@@ -12,7 +12,8 @@ type Chains = Draft['chains']
 
 /** Options of key server and link models; the links with `keys: local` have no model. */
 export function keyServerOf(scenario: Scenario, links: readonly PlanLink[], chains: Chains): PlanKeyServer {
-  const { pool, order, thresholds, expiryS, linkModel, initialBits, relayNodes, source, etsi014 } = scenario.keys
+  const { pool, order, thresholds, expiryS, linkModel, initialBits, relayNodes, source, etsi014, serve014 } =
+    scenario.keys
   // Key that comes from elsewhere has no model, and none of it is here before the run.
   const qkd = links.filter(({ keys }) => keys === 'pool' && source === 'model')
   const wholeBits = Math.floor(initialBits ?? thresholds.capBits / 2)
@@ -43,8 +44,25 @@ export function keyServerOf(scenario: Scenario, links: readonly PlanLink[], chai
         disturbances: disturbancesOf(scenario, id),
       }
     }),
+    ...(serve014 !== undefined && { serve014: serve014Of(serve014, links) }),
     ...(source === 'etsi014' && etsi014 !== undefined && { etsi014: etsi014Of(etsi014, links) }),
     initial: qkd.map(({ link }) => ({ link, bits: Math.floor(wholeBits / qkd.length / SLOT_BITS) * SLOT_BITS })),
+  }
+}
+
+function serve014Of(
+  { listen, pairs, keySizeBits }: NonNullable<Scenario['keys']['serve014']>,
+  links: readonly PlanLink[],
+): PlanServe014 {
+  const [host = '', port = ''] = listen.split(':')
+  const numbers = new Map(links.map(({ id, link }) => [id, link]))
+  return {
+    listen: { host, port: Number(port) },
+    pairs: pairs.flatMap(({ link: id, saes }) => {
+      const link = numbers.get(id)
+      return link === undefined ? [] : [{ link, saes }]
+    }),
+    keySizeBits,
   }
 }
 

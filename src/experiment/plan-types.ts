@@ -44,12 +44,21 @@ export type PlanEtsi014 = {
   }[]
 }
 
+/** Programs outside the lab that get key of its links (ETSI GS QKD 014). */
+export type PlanServe014 = {
+  readonly listen: { readonly host: string; readonly port: number }
+  readonly pairs: readonly { readonly link: number; readonly saes: readonly [string, string] }[]
+  readonly keySizeBits: number
+}
+
 /** The key server and the QKD links it hosts. */
 export type PlanKeyServer = {
   readonly pool: Omit<KeyServerOptions, 'randomBytes'>
   readonly qkdLinks: readonly QkdLinkOptions[]
   /** In place of the links' models: who is asked for the key of each link. */
   readonly etsi014?: PlanEtsi014
+  /** Who outside the lab gets key of which link; live runs only. */
+  readonly serve014?: PlanServe014
   /** Key each link has made before the run; to be handed to the pool as generated at its start, bits. */
   readonly initial: readonly { readonly link: number; readonly bits: number }[]
 }

@@ -1,7 +1,7 @@
 /** What a scenario must be beyond its schema: references that lead somewhere, orders, and a topology that can work. */
 import { type CaseFacts, caseFacts } from './case-facts.ts'
 import { checkChains } from './chain-check.ts'
-import { checkEtsi014, checkQuotas, checkRelays, checkReserve } from './key-check.ts'
+import { checkEtsi014, checkQuotas, checkRelays, checkReserve, checkServe014 } from './key-check.ts'
 import type { Scenario } from './scenario-schema.ts'
 import { type Path, type Problem, quote } from './scenario-source.ts'
 import { hopsFrom, linksOf, type NodeKind, neighboursOf, nodesOf, pairOf, type TopologyLink } from './topology.ts'
@@ -35,6 +35,7 @@ export function checkScenario(scenario: Scenario): readonly Problem[] {
     ...checkReserve(subject),
     ...checkRelays(subject),
     ...checkEtsi014(subject),
+    ...checkServe014(subject),
     ...checkUnits(subject),
     ...checkChains(subject),
     ...checkFaults(subject),

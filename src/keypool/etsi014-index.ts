@@ -21,6 +21,7 @@ export {
   type Etsi014PairingInput,
   type Etsi014PairingOptions,
 } from './etsi014-pairing.ts'
+export { Etsi014PoolStore, type Etsi014PoolStoreOptions } from './etsi014-pool-store.ts'
 export { type Etsi014ServeOptions, type Etsi014Server, serveEtsi014 } from './etsi014-server.ts'
 export {
   Etsi014Source,

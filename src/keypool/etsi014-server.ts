@@ -12,6 +12,8 @@ export type Etsi014ServeOptions = {
   /** Address to listen on; port 0 takes any free one. */
   readonly host: string
   readonly port: number
+  /** In place of host and port: a unix socket to make, for the owner alone. */
+  readonly socketPath?: string
   /** `caPem` is the authority whose certificates callers must hold. */
   readonly tls: KeyServerTls
   /** Monotonic, ms. */
@@ -45,7 +47,7 @@ const EXPIRE_PERIOD_MS = 10_000
  * cannot be bound.
  */
 export async function serveEtsi014(options: Etsi014ServeOptions): Promise<Etsi014Server> {
-  const { manager, host, port, tls, requestTimeoutMs = 5000, maxConnections = 256, nowMs } = options
+  const { manager, host, port, tls, requestTimeoutMs = 5000, maxConnections = 256, nowMs, socketPath } = options
   const server = createServer(
     {
       ca: tls.caPem,
@@ -69,7 +71,8 @@ export async function serveEtsi014(options: Etsi014ServeOptions): Promise<Etsi01
   server.on('tlsClientError', () => {}) // A caller without a good certificate: TLS has told it so.
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, resolve)
+    if (socketPath === undefined) server.listen(port, host, resolve)
+    else server.listen({ path: socketPath, readableAll: false, writableAll: false }, resolve)
   })
   server.on('error', () => {})
   const timer = setInterval(() => manager.expire(nowMs()), EXPIRE_PERIOD_MS)
@@ -81,7 +84,7 @@ export async function serveEtsi014(options: Etsi014ServeOptions): Promise<Etsi01
     await closed
     manager.close()
   }
-  return { port: (server.address() as AddressInfo).port, close }
+  return { port: socketPath === undefined ? (server.address() as AddressInfo).port : 0, close }
 }
 
 function serve(options: Etsi014ServeOptions, request: IncomingMessage, response: ServerResponse): void {

@@ -49,18 +49,21 @@ export class JournalState {
   #latest: Pick<PoolRecord, 'pool' | 'local' | 'relay'> = { pool: NOTHING, local: NOTHING, relay: NOTHING }
   readonly #streams = new Map<number, StreamRecord>()
   readonly #relayUse = new Map<number, number>()
+  readonly #outsideUse = new Map<number, number>()
   readonly #marks = new Map<number, number>()
 
-  take({ pool, local, relay, relayUse, streams, marks }: JournalEntry): void {
+  take({ pool, local, relay, relayUse, outsideUse = [], streams, marks }: JournalEntry): void {
     this.#latest = { pool, local, relay }
     for (const stream of streams) this.#streams.set(stream.channel, stream)
     for (const [link, slots] of relayUse) this.#relayUse.set(link, slots)
+    for (const [link, slots] of outsideUse) this.#outsideUse.set(link, slots)
     for (const [channel, slot] of marks) this.#marks.set(channel, Math.max(slot, this.#marks.get(channel) ?? 0))
   }
 
   entry(): JournalEntry {
     const [streams, relayUse, marks] = [[...this.#streams.values()], [...this.#relayUse], [...this.#marks]]
-    return { ...this.#latest, streams, relayUse, marks }
+    const outsideUse = [...this.#outsideUse]
+    return { ...this.#latest, streams, relayUse, marks, ...(outsideUse.length > 0 && { outsideUse }) }
   }
 }
 

@@ -7,5 +7,7 @@ export type PoolRecord = {
   readonly relay: TallyRecord
   /** Slots that pool links have spent on carrying relayed key: link, slots. */
   readonly relayUse: readonly (readonly [number, number])[]
+  /** Slots of links that programs outside the lab were given: link, slots. */
+  readonly outsideUse?: readonly (readonly [number, number])[]
   readonly streams: readonly StreamRecord[]
 }

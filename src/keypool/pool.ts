@@ -1,5 +1,7 @@
 import type { KeyBlock, LinkState, PoolBooks, PoolStatus, StockLevel } from '../runtime/contract.ts'
+import { joined, owned } from './key-octets.ts'
 import { LevelGauge } from './level.ts'
+import { OutsideUse } from './outside-use.ts'
 import {
   AUTHENTICATION_SLOTS,
   checkPoolOptions,
@@ -44,6 +46,7 @@ export class KeyPool {
   readonly #relayTally = new Tally()
   readonly #sources: Sources
   readonly #relays: RelayLinks
+  readonly #outside = new OutsideUse()
   readonly #streams = new Map<number, StreamLedger>()
   readonly #localChannels = new Set<number>()
   readonly #gauge: LevelGauge
@@ -108,6 +111,26 @@ export class KeyPool {
     const blocks = this.#serve(source)
     this.#gauge.update(this.#sources.slots * 32)
     return blocks
+  }
+
+  /** Key of a link for a program outside the lab: so many slots, or none when there is less to be had. It counts as used. */
+  drawOutside(link: number, slots: number): Uint8Array | undefined {
+    if (!this.#outside.take(link, this.#sources.of(2 * link), slots)) return undefined
+    this.#tally.usedSlots += slots
+    this.#totalsChanged = true
+    this.#gauge.update(this.#sources.slots * 32)
+    return owned(this.#options.randomBytes(slots * SLOT_BYTES, link))
+  }
+
+  /** What `drawOutside` has given so far, bits; part of what `books` calls used. */
+  outsideUseBits(): number {
+    return this.#outside.bits
+  }
+
+  /** Key of a link that nothing is kept back for, and the most its stock holds, bits. */
+  openStock(link: number): { readonly availableBits: number; readonly capBits: number } {
+    const { openSlots = 0, capSlots = 0 } = this.#sources.of(2 * link)?.stock ?? {}
+    return { availableBits: openSlots * 32, capBits: capSlots * 32 }
   }
 
   /** Whether the channel may draw on the quota of that name (undefined: on the one it draws on by default). */
@@ -261,7 +284,9 @@ export class KeyPool {
     this.#changed.clear()
     this.#totalsChanged = false
     const [pool, local, relay] = [this.#tally.record(), this.#localTally.record(), this.#relayTally.record()]
-    return { pool, local, relay, relayUse: this.#relays.takeUseChanges(), streams }
+    const outsideUse = this.#outside.takeChanges()
+    const relayUse = this.#relays.takeUseChanges()
+    return { pool, local, relay, relayUse, ...(outsideUse.length > 0 && { outsideUse }), streams }
   }
 
   /** Takes up an earlier life's books, before anything else happens. What was in its pool is discarded. */
@@ -271,6 +296,7 @@ export class KeyPool {
     this.#localTally.restore(record.local)
     this.#relayTally.restore(record.relay)
     this.#relays.restoreUse(record.relayUse)
+    this.#outside.restore(record.outsideUse ?? [])
     this.#totalsChanged = true
   }
 
@@ -354,25 +380,4 @@ export class KeyPool {
   #localBytes(sizeBytes: number, link: number): Uint8Array {
     return owned(this.#options.localBytes?.(sizeBytes) ?? this.#options.randomBytes(sizeBytes, link))
   }
-}
-
-/** A plain array of our own: the source may give a Buffer, whose `slice` shares memory and would share its overwriting. */
-function owned(drawn: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(drawn)
-  drawn.fill(0)
-  return bytes
-}
-
-/** One run of bytes of several, which are overwritten. */
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const [first] = parts
-  if (first !== undefined && parts.length === 1) return first
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-    part.fill(0)
-  }
-  return whole
 }

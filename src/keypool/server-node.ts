@@ -10,6 +10,7 @@ import type {
   StreamPosition,
   Want,
 } from './server-contract.ts'
+import { empty, event, streamEvent, via } from './server-effects.ts'
 import type { StreamRecord } from './stream.ts'
 
 /**
@@ -95,6 +96,18 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
 
   books(): PoolBooks {
     return this.#pool.books()
+  }
+
+  /** Key of a link that programs outside the lab may have, and the most its stock holds, bits. */
+  openStock(link: number): { readonly availableBits: number; readonly capBits: number } {
+    return this.#pool.openStock(link)
+  }
+
+  /** So many slots of a link's key for a program outside the lab, written down before they are given; undefined: too few. */
+  drawOutside(link: number, slots: number, nowMs: number): Uint8Array | undefined {
+    const bytes = this.#pool.drawOutside(link, slots)
+    this.#writeDown(nowMs)
+    return bytes
   }
 
   /** Books of the links with `keys: local`. */
@@ -361,28 +374,14 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
     if (nowMs >= this.#eventAtMs) this.#eventAtMs = nextAfter(this.#eventAtMs, this.#eventPeriodMs, nowMs)
     const relayed = [...this.#pool.relayUseBits().values()].reduce((sum, bits) => sum + bits, 0)
     const relay = this.#hasRelays ? { relayUsedBits: relayed } : {}
-    return event('pool', { level: this.#pool.level, ...this.#pool.books(), ...relay })
+    const outsideUsedBits = this.#pool.outsideUseBits()
+    const outside = outsideUsedBits > 0 ? { outsideUsedBits } : {}
+    return event('pool', { level: this.#pool.level, ...this.#pool.books(), ...relay, ...outside })
   }
 
   #outbox(client: string, channel: number): Outbox | undefined {
     return this.#outboxes.get(channel)?.find((outbox) => outbox.client === client)
   }
-}
-
-function event(name: string, facts: Omit<LabEvent, 'name'>): KeyServerEffect {
-  return { kind: 'event', event: { name, ...facts } }
-}
-
-function streamEvent({ reserved: _, toldDiscardedSlots: __, ...stream }: StreamRecord): KeyServerEffect {
-  return event('stream', stream)
-}
-
-function empty(channel: number, slot: number): KeyBlock {
-  return { channel, slot, bytes: new Uint8Array(0) }
-}
-
-function via(path: readonly string[] | undefined): { path: string | null; hops: number } {
-  return path === undefined ? { path: null, hops: 0 } : { path: path.join(' '), hops: path.length - 1 }
 }
 
 /** The first point of the grid `fromMs`, `fromMs + periodMs`, ... after `nowMs`. */

@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { Etsi014Client } from '../../src/keypool/etsi014-index.ts'
 import { Q104 } from './q104-process.ts'
 
 function sae(name: string, port: string): string {
@@ -14,7 +15,7 @@ function scenario(port: string): string {
   return `
 name: by-the-kme
 seed: 2
-durationS: 4
+durationS: 6
 grid: { case: ieee39, disturbances: [{ kind: loadStep, atS: 1, bus: 16, mw: 400 }] }
 topology:
   nodes:
@@ -30,6 +31,9 @@ topology:
 tasks: { telemetry: { periodS: 1 } }
 outputs: { drainS: 1 }
 keys:
+  serve014:
+    listen: 127.0.0.1:0
+    pairs: [{ link: cc-gw, saes: [app-cc, app-gw] }]
   source: etsi014
   etsi014:
     pollMs: 100
@@ -43,7 +47,44 @@ keys:
 const hasUserns = spawnSync('unshare', ['--user', '--map-root-user', '--net', '--mount', 'true']).status === 0
 const isolation = hasUserns ? 'userns' : 'loopback'
 
-t.test('a lab runs on key of a key manager alone, and the books know each bit of it', async (t) => {
+/** What an outside pair of programs does with a lab that runs; gives the bits that they got. */
+async function outsiders(t: Test, url: string, dir: string): Promise<number> {
+  const clientOf = (saeId: string): Etsi014Client => {
+    const [caPem = '', certPem = '', keyPem = ''] = ['ca.pem', `${saeId}.pem`, `${saeId}.key.pem`].map((name) =>
+      readFileSync(join(dir, name), 'utf8'),
+    )
+    return new Etsi014Client({ url, caPem, certPem, keyPem })
+  }
+  const [master, slave] = [clientOf('app-cc'), clientOf('app-gw')]
+  t.teardown(() => {
+    for (const client of [master, slave]) client.close()
+  })
+  let stored = 0
+  for (let tries = 0; tries < 200 && stored < 10; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    stored = await master.status('app-gw').then(
+      (status) => status.storedKeyCount,
+      () => 0,
+    )
+  }
+  t.ok(stored >= 10, `${stored} keys there`)
+  const keys = await master.encKeys('app-gw', { number: 3, sizeBits: 264 })
+  const same = await slave.decKeys(
+    'app-cc',
+    keys.map(({ keyId }) => keyId),
+  )
+  t.same(
+    keys.map(({ bytes }) => [...bytes]),
+    same.map(({ bytes }) => [...bytes]),
+  )
+  const [first] = keys
+  await t.rejects(slave.decKeys('app-cc', [first?.keyId ?? '']), 'each key once')
+  await t.rejects(master.encKeys('cc'), 'a node of the lab is no SAE')
+  // 99 octets, in slots of 4.
+  return 25 * 32
+}
+
+t.test('a lab runs on key of a key manager, gives some to others, and the books know each bit of it', async (t) => {
   const dir = mkdtempSync(join(tmpdir(), 'q104-kme-lab-'))
   const saes = ['sae-cc', 'sae-gw', 'sae-rtu'].flatMap((name) => ['--sae', name])
   const kme = new Q104('kme', '--dir', dir, ...saes, '--rate', '40kbit', '--listen', '127.0.0.1:0', '--json')
@@ -55,7 +96,9 @@ t.test('a lab runs on key of a key manager alone, and the books know each bit of
   const file = join(dir, 'lab.yaml')
   writeFileSync(file, scenario(port))
   const out = join(dir, 'run')
-  const lab = new Q104('run', file, '--isolation', isolation, '--lab', `kme-${process.pid}`, '--out', out)
+  const lab = new Q104('run', file, '--isolation', isolation, '--lab', `kme-${process.pid}`, '--out', out, '--no-page')
+  const url = await lab.printed(/app-gw: (https:[^;]+);/)
+  const givenBits = await outsiders(t, url, join(out, 'sae'))
   const code = await lab.ended
   t.equal(code, 0, lab.text)
   const metrics = JSON.parse(readFileSync(join(out, 'metrics.json'), 'utf8'))
@@ -66,12 +109,16 @@ t.test('a lab runs on key of a key manager alone, and the books know each bit of
     .filter(Boolean)
     .map((line) => JSON.parse(line))
   const counts = events.find(({ name }) => name === 'etsi014')
-  const { generatedBits } = events.findLast(({ name }) => name === 'pool')
+  const { generatedBits, outsideUsedBits } = events.findLast(({ name }) => name === 'pool')
+  t.equal(outsideUsedBits, givenBits)
   t.ok(counts.bits > 20_000 && counts.keysLost === 0 && counts.faults === 0, JSON.stringify(counts))
   t.ok(generatedBits <= counts.bits && generatedBits > counts.bits - 2000, `${generatedBits} bits in the books`)
   const calls = kme.text
   t.match(calls, /"saeId":"sae-cc","call":"POST enc_keys","status":200/)
   t.match(calls, /"saeId":"sae-gw","call":"POST dec_keys","status":200/)
+  const audit = new Q104('audit', out)
+  t.equal(await audit.ended, 0, audit.text)
+  t.match(audit.text, /PROVEN: no key slot protects two messages/)
   t.notMatch(readFileSync(join(out, 'scenario.yaml'), 'utf8'), /BEGIN/, 'no private key is copied')
 })
 

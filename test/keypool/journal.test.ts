@@ -386,10 +386,14 @@ t.test('a journal outlives its process, is private, and stays short', async (t) 
   const first = openKeyJournal({ path, identity: { lab: 'x' }, rewriteBytes: 2000 })
   t.equal(first.past, undefined)
   for (let index = 1; index <= 200; index++) first.append(entry(index, 10 * index), index % 7 === 0)
+  first.append({ ...entry(200, 2000), outsideUse: [[3, 9]] }, false)
   t.equal(statSync(path).mode & 0o777, 0o600)
   t.ok(statSync(path).size < 3000)
   const second = openKeyJournal({ path, identity: { lab: 'x' }, mustExist: true })
-  t.match(second.past, { exact: true, entry: { pool: { generatedSlots: 200 }, marks: [[0, 2000]] } })
+  t.match(second.past, {
+    exact: true,
+    entry: { pool: { generatedSlots: 200 }, marks: [[0, 2000]], outsideUse: [[3, 9]] },
+  })
   t.throws(() => first.append(entry(1, 1), true), { code: 'JOURNAL_SHARED' }, 'the first life is over')
   second.close()
   second.close()

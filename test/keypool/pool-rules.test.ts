@@ -272,6 +272,52 @@ t.test('a want that nobody waits for any more is dropped at its deadline, and a 
   t.equal(slotsOf(pool.want(0, 10)), 10, 'and can be wanted again')
 })
 
+// --- key for programs outside --------------------------------------------------------------------------------------
+
+t.test(
+  'those outside get all they ask for or nothing, nothing of a reserve, and nothing while the lab waits',
+  async (t) => {
+    const reserve = { authenticationBits: 32 * 10, topChainBits: 32 * 10, topChainChannels: [0] }
+    const pool = makePool({ reserve })
+    pool.generate(0, 32 * 50, 0)
+    t.match(pool.openStock(0), { availableBits: 32 * 30 })
+    t.equal(pool.drawOutside(0, 31), undefined)
+    t.equal(pool.drawOutside(0, 12)?.length, 48)
+    t.equal(pool.drawOutside(4, 1), undefined, 'a local link has none')
+    t.equal(pool.outsideUseBits(), 32 * 12)
+    t.match(pool.books(), { usedBits: 32 * 12, poolBits: 32 * 38 })
+    t.match(pool.takeChanges(), { outsideUse: [[0, 12]] })
+    pool.want(2, 100)
+    t.equal(pool.drawOutside(0, 1), undefined, 'the lab waits for more')
+    pool.withdraw(2)
+    pool.generate(0, 32 * 50, 0)
+    t.equal(pool.drawOutside(1, 4)?.length, 16)
+    const record = pool.takeChanges()
+    t.match(record, { outsideUse: [[1, 4]] })
+    t.equal(imbalanceBits(pool.books()), 0)
+    const next = makePool({ reserve })
+    if (record !== undefined)
+      next.restore({
+        ...record,
+        outsideUse: [
+          [0, 12],
+          [1, 4],
+        ],
+      })
+    t.equal(next.outsideUseBits(), 32 * 16)
+    t.match(
+      next.takeChanges(),
+      {
+        outsideUse: [
+          [0, 12],
+          [1, 4],
+        ],
+      },
+      'and is written down again',
+    )
+  },
+)
+
 // --- relay ---------------------------------------------------------------------------------------------------------
 
 t.test('relayed key costs its length on every hop and has books of its own', async (t) => {

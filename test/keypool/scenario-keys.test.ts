@@ -210,3 +210,20 @@ t.test('where only some nodes are trusted, relayed key goes round the others', a
   t.same(paths, ['gwA gwB rtu1', null, 'gwA gwB rtu1'])
   t.same(metrics.bookDifferences, [])
 })
+
+t.test('who outside gets key of which link is checked, and does nothing in virtual time', async (t) => {
+  const of = (pairs: string): string => rivals(`  serve014: { pairs: [${pairs}] }`)
+  const good = '{ link: cc-gw, saes: [app-a, app-b] }'
+  t.equal(problemsOf(of(good)), '')
+  const { plan } = run(of(good).replace('durationS: 20', 'durationS: 1'))
+  t.same(plan.keyserver.serve014, {
+    listen: { host: '127.0.0.1', port: 8444 },
+    pairs: [{ link: plan.links.find(({ id }) => id === 'cc-gw')?.link, saes: ['app-a', 'app-b'] }],
+    keySizeBits: 256,
+  })
+  t.match(problemsOf(of('{ link: rtu1-gen30, saes: [app-a, app-b] }')), /link without QKD.*rtu1-gen30/s)
+  t.match(problemsOf(of('{ link: cc-gw, saes: [kme, app-b] }')), /name of our own.*kme/s)
+  t.match(problemsOf(of('{ link: cc-gw, saes: [app-a, app-a] }')), /two SAEs, each pair once/)
+  t.match(problemsOf(of(`${good}, { link: gw-rtu1, saes: [app-b, app-a] }`)), /pairs\[1\].*each pair once/s)
+  t.match(problemsOf(of(good).replace('{ pairs', "{ listen: '0.0.0.0:8444', pairs")), /listen.*127\.0\.0\.1:PORT/s)
+})

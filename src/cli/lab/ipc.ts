@@ -23,6 +23,15 @@ export type Address = { readonly host: string; readonly port: number }
 /** Files of the lab's certificate authority that a process may read. */
 export type CertificateFiles = { readonly ca: string; readonly cert: string; readonly key: string }
 
+/** The lab's own key manager (ETSI GS QKD 014) for programs outside. */
+export type Serve014Spec = {
+  readonly pairs: readonly { readonly link: number; readonly saes: readonly [string, string] }[]
+  readonly keySizeBits: number
+  readonly kmeId: string
+  readonly certificates: CertificateFiles
+  readonly socketPath: string
+}
+
 export type ProcessSpec = {
   readonly id: string
   readonly role: Role
@@ -41,6 +50,8 @@ export type ProcessSpec = {
   readonly ledger?: LedgerPlace
   /** By URL of a key manager: the unix socket that leads out of the lab's namespaces to it. */
   readonly tunnels?: Readonly<Record<string, string>>
+  /** Who outside the lab gets the pool's key, and by which socket; key server alone. */
+  readonly serve014?: Serve014Spec
   /** The key log of the run, only if one was asked for. */
   readonly keyLogFile?: string
   /** Where an RTU listens for controlling stations on 104/TCP; absent: nowhere. */

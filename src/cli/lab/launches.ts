@@ -1,11 +1,12 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { LabNetwork, LabPlan as NetPlan } from '../../../netns/index.ts'
-import type { LabPlan, Scenario } from '../../experiment/index.ts'
+import { KME_ID, type LabPlan, type Scenario } from '../../experiment/index.ts'
 import type { LinkLaw } from '../../sim/index.ts'
 import type { GridConfig } from '../process/grid.ts'
 import type { Address, LinkEnd, ProcessSpec } from './ipc.ts'
 import type { Launch } from './lab-run.ts'
+import type { OutsideWays } from './outside.ts'
 import type { RunFolder } from './run-folder.ts'
 
 /** UDP port of the operational plane. */
@@ -41,7 +42,9 @@ export type LaunchContext = {
   /** Names this run in the nodes' ledgers. */
   readonly runId: string
   readonly keyLogFile: string | undefined
-  readonly tunnels: Readonly<Record<string, string>>
+  readonly outside: OutsideWays
+  /** Certificates of the authority for programs outside. */
+  readonly saeDir: string
 }
 
 /** The processes of a lab: Redis, key server, grid, and a process a node. They find each other in whatever order they start. */
@@ -92,7 +95,8 @@ export function launchesOf(context: LaunchContext): readonly Launch[] {
       config: plan.keyserver,
       ends: [],
       ledger: { file: folder.journalFile('keyserver'), run: context.runId, isRestart: false },
-      tunnels: context.tunnels,
+      tunnels: context.outside.tunnels,
+      ...serve014Of(context),
     }),
     launch({ ...base('grid'), role: 'grid', config: gridConfig, ends: [] }),
     ...plan.nodes.map(({ id, ...node }) =>
@@ -109,6 +113,14 @@ export function launchesOf(context: LaunchContext): readonly Launch[] {
       }),
     ),
   ]
+}
+
+function serve014Of({ plan, outside, saeDir }: LaunchContext): Pick<ProcessSpec, 'serve014'> {
+  const { serve014 } = plan.keyserver
+  if (serve014 === undefined || outside.serve014 === undefined) return {}
+  const { pairs, keySizeBits } = serve014
+  const { socketPath } = outside.serve014
+  return { serve014: { pairs, keySizeBits, kmeId: KME_ID, certificates: certificatesOf(saeDir, KME_ID), socketPath } }
 }
 
 function hostOf(net: NetPlan, id: string): string {

@@ -17,6 +17,7 @@ import {
 import {
   initialBits,
   isPoolChannel,
+  KME_ID,
   type LabPlan,
   type LabRecord,
   type Metrics,
@@ -43,9 +44,9 @@ import { type LaunchContext, launchesOf, Q3P_PORT, relaunchOf, SERVICES } from '
 import { type Impairment, LawKeeper } from './law-keeper.ts'
 import { observerOf } from './observe-lab.ts'
 import type { Watchers } from './observer.ts'
+import { type OutsideWays, openOutside } from './outside.ts'
 import { RunFolder } from './run-folder.ts'
 import type { Terminal } from './terminal.ts'
-import { managersOf, Tunnels } from './tunnels.ts'
 
 export type RunRequest = {
   readonly scenario: Scenario
@@ -61,8 +62,8 @@ export type RunRequest = {
   /** Where the web page is served; undefined: nowhere. */
   readonly page: PagePlace | undefined
   readonly watchers: Watchers
-  /** Ways to the key managers that are open already, made where the managers can be reached. */
-  readonly tunnels?: Readonly<Record<string, string>>
+  /** Ways between the lab and the machine around it that are open already; default: they are opened here. */
+  readonly outside?: OutsideWays
 }
 
 /** What can go on in the middle of a run: the grid cannot, its state is gone. */
@@ -168,10 +169,12 @@ async function withProcesses(request: LabRequest, parts: LabParts): Promise<numb
   }
   const certificateDir = join(tempDir, 'certificates')
   const ids = [...plan.nodes.map(({ id }) => id), 'keyserver', 'grid']
-  const tunnels = request.tunnels === undefined ? await Tunnels.open(tempDir, managersOf(plan)) : undefined
+  const opened = request.outside === undefined ? await openOutside(plan, tempDir) : undefined
+  const outside = request.outside ?? opened?.ways ?? { tunnels: {} }
   const network = await LabNetwork.up(net)
   try {
     await writeLabCa(certificateDir, ids, Date.now())
+    await welcomeOutside(request, folder, outside)
     const laws = new Map(plan.links.map(({ link, law }) => [link, law]))
     const check = await checkLinks(network, laws, impairment, { seed: plan.seed, signal: interrupted }).catch(
       (error) => {
@@ -209,7 +212,8 @@ async function withProcesses(request: LabRequest, parts: LabParts): Promise<numb
         redisServer,
         runId: `${net.lab}-${Date.now()}`,
         keyLogFile: plan.outputs.keylog ? resolve(folder.file('keys.log')) : undefined,
-        tunnels: request.tunnels ?? tunnels?.paths ?? {},
+        outside,
+        saeDir: folder.file('sae'),
       }
       const launches = launchesOf(context)
       terminal.say(`starting ${launches.length} processes`)
@@ -267,9 +271,20 @@ async function withProcesses(request: LabRequest, parts: LabParts): Promise<numb
     const problems = [...captureProblems, ...(check?.problems ?? [])]
     return report(request, { folder, outcome, impairment, problems })
   } finally {
-    tunnels?.close()
+    opened?.close()
     await network.down()
   }
+}
+
+/** Makes the certificates of programs outside, under an authority of their own, and says where they call. */
+async function welcomeOutside({ plan, terminal }: LabRequest, folder: RunFolder, ways: OutsideWays): Promise<void> {
+  const { serve014 } = plan.keyserver
+  if (serve014 === undefined || ways.serve014 === undefined) return
+  const saes = [...new Set(serve014.pairs.flatMap((pair) => pair.saes))]
+  await writeLabCa(folder.file('sae'), [KME_ID, ...saes], Date.now())
+  const { host, port } = ways.serve014
+  const url = `https://${host}:${port}`
+  terminal.say(`ETSI GS QKD 014 for ${saes.join(', ')}: ${url}; certificates in ${folder.file('sae')}/`)
 }
 
 /** What a capture says of itself. */

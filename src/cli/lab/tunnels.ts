@@ -1,10 +1,9 @@
 import { chmodSync } from 'node:fs'
 import { createConnection, createServer, type Server, type Socket } from 'node:net'
 import { join } from 'node:path'
-import type { LabPlan } from '../../experiment/index.ts'
 
 /** Connections through one tunnel at a time. */
-const MAX_CONNECTIONS = 64
+export const MAX_CONNECTIONS = 64
 
 /**
  * Ways out of the lab's network namespaces to key managers: a unix socket each, which namespaces do not part, and behind it
@@ -14,14 +13,14 @@ export class Tunnels {
   /** The socket that leads to each URL. */
   readonly paths: Readonly<Record<string, string>>
   readonly #servers: readonly Server[]
-  readonly #sockets = new Set<Socket>()
+  readonly #pipes = new Pipes()
 
   private constructor(dir: string, urls: readonly string[]) {
     this.paths = Object.fromEntries(urls.map((url, index) => [url, join(dir, `kme-${index}.sock`)]))
     this.#servers = urls.map((url) => {
       const { hostname, port } = new URL(url)
       const target = { host: hostname.replace(/^\[|\]$/g, ''), port: port === '' ? 443 : Number(port) }
-      const server = createServer((near) => this.#join(near, createConnection(target)))
+      const server = createServer((near) => this.#pipes.join(near, createConnection(target)))
       server.maxConnections = MAX_CONNECTIONS
       return server
     })
@@ -48,10 +47,15 @@ export class Tunnels {
 
   close(): void {
     for (const server of this.#servers) server.close()
-    for (const socket of this.#sockets) socket.destroy()
+    this.#pipes.close()
   }
+}
 
-  #join(near: Socket, far: Socket): void {
+/** Pairs of connections, what comes by one of which goes out by the other. */
+export class Pipes {
+  readonly #sockets = new Set<Socket>()
+
+  join(near: Socket, far: Socket): void {
     for (const [socket, other] of [
       [near, far],
       [far, near],
@@ -65,9 +69,8 @@ export class Tunnels {
       })
     }
   }
-}
 
-/** URLs of the key managers that a plan's key server asks. */
-export function managersOf({ keyserver: { etsi014 } }: LabPlan): readonly string[] {
-  return (etsi014?.links ?? []).flatMap(({ master, slave }) => [master.url, slave.url])
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
 }

@@ -69,6 +69,7 @@ export async function startKeyServer(host: RoleHost): Promise<RoleRunner> {
     },
   })
 
+  const outside = spec.serve014 && (await (await import('./serve014.ts')).serve014(spec.serve014, node, nowMs))
   let statusTimer: NodeJS.Timeout | undefined
   return {
     metrics,
@@ -89,13 +90,14 @@ export async function startKeyServer(host: RoleHost): Promise<RoleRunner> {
       tell({ kind: 'controlled', request })
     },
     drain() {
+      outside?.end()
       source.drain()
       server.feed({ kind: 'drain' })
       tell({ kind: 'drained' })
     },
     async stop() {
       clearInterval(statusTimer)
-      await source.stop()
+      await Promise.all([source.stop(), outside?.close()])
       server.close()
       await Promise.all([publisher?.close(), recorder.close()])
       journal?.close()
