@@ -215,7 +215,7 @@ t.test('who outside gets key of which link is checked, and does nothing in virtu
   const of = (pairs: string): string => rivals(`  serve014: { pairs: [${pairs}] }`)
   const good = '{ link: cc-gw, saes: [app-a, app-b] }'
   t.equal(problemsOf(of(good)), '')
-  const { plan } = run(of(good).replace('durationS: 20', 'durationS: 1'))
+  const { plan } = run(of(good).replace('durationS: 20', 'durationS: 2').replace('atS: 10', 'atS: 1'))
   t.same(plan.keyserver.serve014, {
     listen: { host: '127.0.0.1', port: 8444 },
     pairs: [{ link: plan.links.find(({ id }) => id === 'cc-gw')?.link, saes: ['app-a', 'app-b'] }],
