@@ -1,4 +1,5 @@
 /** The paper's scenarios S-1 to S-3 as variants of one scenario file. */
+import { masterFor, mastersOf, ownerOf } from './masters.ts'
 import { chainsOf } from './plan-chains.ts'
 import { oriented, Ways } from './routes.ts'
 import type { Scenario } from './scenario-schema.ts'
@@ -74,7 +75,7 @@ function otpChains(scenario: Scenario): Scenario['chains'] {
 function dividedKeys(scenario: Scenario, pooling: 'station' | 'gateway'): Scenario['keys'] {
   const rtus = new Set(scenario.topology.nodes.rtus.map(({ id }) => id))
   const groups = new Map<string, string[]>()
-  for (const link of oriented(linksOf(scenario), scenario.topology.nodes.master.id)) {
+  for (const link of oriented(linksOf(scenario), mastersOf(scenario))) {
     const [up, down] = link.ends
     if ((link.spec ?? scenario.topology.stationLink).keys !== 'pool') continue
     const id = pooling === 'station' && rtus.has(down) ? down : up
@@ -90,11 +91,20 @@ function linksOnFirstPaths(scenario: Scenario): Scenario['topology']['links'] {
 }
 
 function pairsOnFirstPaths(scenario: Scenario): ReadonlySet<string> {
-  const { master, ieds } = scenario.topology.nodes
+  const { ieds } = scenario.topology.nodes
   const ways = waysOf(scenario)
+  const masters = mastersOf(scenario)
+  const first = ieds.flatMap(({ id, rtu, bus }) => {
+    const isInAgc = scenario.tasks.agc.units.includes(bus)
+    const from = new Set([ownerOf(scenario, rtu), ...(isInAgc ? [masterFor(scenario, 'agc', rtu)] : [])])
+    return [...from].flatMap((master) => ways.paths(master, rtu, id).slice(0, 1))
+  })
+  // Centres talk with each other whatever the stations do.
+  const between = scenario.topology.links.flatMap(({ between: [a, b] }) =>
+    masters.includes(a) && masters.includes(b) ? [[a, b]] : [],
+  )
   const pairs = new Set<string>()
-  for (const { id, rtu } of ieds) {
-    const [path = []] = ways.paths(master.id, rtu, id)
+  for (const path of [...first, ...between]) {
     for (const [step, node] of path.entries()) {
       const next = path[step + 1]
       if (next !== undefined) pairs.add(pairOf(node, next))
@@ -105,5 +115,5 @@ function pairsOnFirstPaths(scenario: Scenario): ReadonlySet<string> {
 
 function waysOf(scenario: Scenario): Ways {
   const kinds = new Map(nodesOf(scenario).map(({ id, kind }) => [id, kind]))
-  return new Ways(oriented(linksOf(scenario), scenario.topology.nodes.master.id), kinds)
+  return new Ways(oriented(linksOf(scenario), mastersOf(scenario)), kinds)
 }

@@ -1,4 +1,5 @@
 /** Checks of chains written out in the scenario: their paths must be walks over links, from the master to the right IED. */
+import { mastersOf } from './masters.ts'
 import type { Subject } from './scenario-check.ts'
 import type { ScenarioChain } from './scenario-schema.ts'
 import { type Path, type Problem, quote } from './scenario-source.ts'
@@ -50,9 +51,9 @@ function checkWalk(subject: Subject, walk: readonly string[], place: WalkPlace):
   if (unknown.length > 0) return unknown
   const found: Problem[] = []
   const last = walk.length - 1
-  const master = scenario.topology.nodes.master.id
-  if (walk[0] !== master) {
-    const expected = `the master ${quote(master)}`
+  const masters = mastersOf(scenario)
+  if (!masters.includes(walk[0] ?? '')) {
+    const expected = masters.length === 1 ? `the master ${quote(masters[0] ?? '')}` : `a master: ${masters.join(', ')}`
     found.push({
       path: [...place.path, 0],
       message: 'path does not begin at the master',

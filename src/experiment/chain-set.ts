@@ -40,16 +40,15 @@ export function withChains(scenario: Scenario, value: unknown, prefix: Path = ['
   return { kind: 'refused', problems: problems.map((problem) => chainProblem(problem, prefix)) }
 }
 
-/** What the master is told when its chains change: the chains, and the applications that use them. */
-export function chainSetOf(scenario: Scenario): ChainSet {
-  const { chains, agc, shedding, setpoints } = masterOf(scenario)
-  return { chains, ...(agc && { agc }), ...(shedding && { shedding }), ...(setpoints && { setpoints }) }
+/** What each master is told when its chains change: the chains, and the applications that use them. */
+export function chainSetsOf(scenario: Scenario): ReadonlyMap<string, ChainSet> {
+  return new Map(
+    planOf(scenario).nodes.flatMap((node) => (node.kind === 'master' ? [[node.id, chainSetOf(node.config)]] : [])),
+  )
 }
 
-function masterOf(scenario: Scenario): MasterConfig {
-  const master = planOf(scenario).nodes.find(({ kind }) => kind === 'master')
-  if (master?.kind !== 'master') throw new RangeError('a plan without a master')
-  return master.config
+function chainSetOf({ chains, agc, shedding, setpoints }: MasterConfig): ChainSet {
+  return { chains, ...(agc && { agc }), ...(shedding && { shedding }), ...(setpoints && { setpoints }) }
 }
 
 function chainProblem({ path, message, found, expected }: Problem, prefix: Path): ChainProblem {

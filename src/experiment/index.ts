@@ -2,7 +2,7 @@
 
 export { type PoolTotals, type Reconciliation, reconcileBooks } from './books.ts'
 export { CASES, type CaseId, type Pooling, scenarioOfVariant, type Variant, variantOf } from './cases.ts'
-export { type ChainProblem, type CheckedChains, chainEntriesOf, chainSetOf, withChains } from './chain-set.ts'
+export { type ChainProblem, type CheckedChains, chainEntriesOf, chainSetsOf, withChains } from './chain-set.ts'
 export { type ChainsSource, chainsFileOf, plainChains, yamlChains } from './chains-source.ts'
 export {
   FAIRNESS_NOTES,

@@ -221,9 +221,14 @@ function keysOf(
   }
 }
 
-/** Each `plan` record after the first lists in `why` the chains that have another state or path, parted by semicolons. */
+/** Each `plan` record of a master after its first lists in `why` the chains that have another state or path, parted by semicolons. */
 function switchesOf(named: Named): number {
-  const changes = (named.get('plan') ?? []).slice(1).map((plan) => textOf(plan, 'why') ?? '')
+  const seen = new Set<string>()
+  const changes = (named.get('plan') ?? []).flatMap((plan) => {
+    const isFirst = !seen.has(plan.node)
+    seen.add(plan.node)
+    return isFirst ? [] : [textOf(plan, 'why') ?? '']
+  })
   return changes.reduce((sum, why) => sum + why.split(';').filter((part) => part.trim() !== '').length, 0)
 }
 

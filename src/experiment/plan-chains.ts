@@ -2,6 +2,7 @@
 import type { MasterChain } from '../master/index.ts'
 import { chain } from '../scheduler/index.ts'
 import { caseFacts } from './case-facts.ts'
+import { masterFor, mastersOf, ownerOf } from './masters.ts'
 import { IOA_BASE } from './plan-types.ts'
 import type { Ways } from './routes.ts'
 import type { Scenario, ScenarioChain, ScenarioIed } from './scenario-schema.ts'
@@ -35,11 +36,11 @@ export function chainsOf(scenario: Scenario, ways: Ways): readonly PlannedChain[
 /** Chains of what stations report by themselves: one for each PMU, and one for the telemetry behind each first gateway. */
 function reportChains(scenario: Scenario, ways: Ways): readonly PlannedChain[] {
   const cas = casOf(scenario)
-  const { master, ieds } = scenario.topology.nodes
+  const { ieds } = scenario.topology.nodes
   const { pmu, telemetry } = scenario.tasks
   const groups = new Map<string, { readonly ied: ScenarioIed; readonly cas: Set<number> }>()
   for (const ied of ieds) {
-    const [path] = ways.paths(master.id, ied.rtu, ied.id)
+    const [path] = ways.paths(ownerOf(scenario, ied.rtu), ied.rtu, ied.id)
     if (path === undefined) continue
     const id = ied.kind === 'pmu' ? `pmu-${ied.id}` : `telemetry-${path[1]}`
     const group = groups.get(id) ?? { ied, cas: new Set() }
@@ -55,7 +56,7 @@ function reportChains(scenario: Scenario, ways: Ways): readonly PlannedChain[] {
       priority: isPmu ? REPORT_PRIORITY.pmu : REPORT_PRIORITY.telemetry,
       requiredSuite: isPmu ? pmu.suite : telemetry.suite,
       allowedSuites: ['otp', 'aes'],
-      paths: ways.paths(master.id, ied.rtu, ied.id),
+      paths: ways.paths(ownerOf(scenario, ied.rtu), ied.rtu, ied.id),
       deadlineMs: (isPmu ? pmu.deadlineS : telemetry.deadlineS) * 1000,
       ratePerS: isPmu ? 1 / pmu.periodS : group.cas.size / telemetry.periodS,
       apduBytes: isPmu ? BLOCK_HEADER_BYTES + pmu.objects * VALUE_BYTES : BLOCK_HEADER_BYTES + 2 * VALUE_BYTES,
@@ -66,7 +67,8 @@ function reportChains(scenario: Scenario, ways: Ways): readonly PlannedChain[] {
 
 function commandChains(scenario: Scenario, ways: Ways): readonly PlannedChain[] {
   const cas = casOf(scenario)
-  const { master, ieds } = scenario.topology.nodes
+  const { ieds } = scenario.topology.nodes
+  const masters = mastersOf(scenario)
   return entriesOf(scenario, ways).flatMap((entry) => {
     const ied = ieds.find(({ id }) => id === entry.path.at(-1))
     if (ied === undefined) return []
@@ -88,7 +90,7 @@ function commandChains(scenario: Scenario, ways: Ways): readonly PlannedChain[] 
     })
     const base = taskType === 'shedding' ? IOA_BASE.shed : IOA_BASE.setpoint
     const target = { ca: cas.get(ied.rtu) ?? 0, ioa: base + ied.bus }
-    return made.paths[0]?.[0] === master.id ? [{ chain: made, target, taskType, bus: ied.bus }] : []
+    return masters.includes(made.paths[0]?.[0] ?? '') ? [{ chain: made, target, taskType, bus: ied.bus }] : []
   })
 }
 
@@ -98,11 +100,12 @@ export function entriesOf(scenario: Scenario, ways: Ways): readonly ScenarioChai
 }
 
 function automatic(scenario: Scenario, ways: Ways): readonly ScenarioChain[] {
-  const { master, ieds } = scenario.topology.nodes
+  const { ieds } = scenario.topology.nodes
   return ieds.flatMap((ied) => {
     const taskType = taskOf(scenario, ied)
-    const [path, ...alternatives] = ways.paths(master.id, ied.rtu, ied.id)
-    if (taskType === undefined || path === undefined) return []
+    if (taskType === undefined) return []
+    const [path, ...alternatives] = ways.paths(masterFor(scenario, taskType, ied.rtu), ied.rtu, ied.id)
+    if (path === undefined) return []
     const twice = ieds.some((other) => other !== ied && other.kind !== 'pmu' && other.bus === ied.bus)
     const entry = {
       id: `${taskType}-${twice ? ied.id : ied.bus}`,

@@ -11,6 +11,8 @@ export type Draft = {
   readonly ways: Ways
   readonly cas: ReadonlyMap<string, number>
   readonly chains: readonly PlannedChain[]
+  /** Masters that take what a station reports: the one that has it, and those that command it. The first has it. */
+  readonly centresOf: (rtu: string) => readonly string[]
   /** Number of the link between two nodes. */
   readonly linkOf: (a: string, b: string) => number
   /** Options of a node's end of its link to a neighbour. */

@@ -4,6 +4,7 @@ import type { IedConfig } from '../ied/index.ts'
 import type { MasterConfig } from '../master/index.ts'
 import type { RtuConfig, RtuPoint } from '../rtu/index.ts'
 import { caseFacts } from './case-facts.ts'
+import { mastersOf, originatorOf } from './masters.ts'
 import type { Draft } from './plan-draft.ts'
 import { topPriorityOf } from './plan-keys.ts'
 import { IOA_BASE, MOST_URGENT } from './plan-types.ts'
@@ -19,10 +20,14 @@ function endsOf(draft: Draft, id: string) {
     .map(({ ends: [a, b] }) => draft.endOf(id, a === id ? b : a))
 }
 
-export function masterConfig(draft: Draft): MasterConfig {
-  const { scenario, links, ways, cas, chains, linkOf } = draft
+export function masterConfig(draft: Draft, id: string): MasterConfig {
+  const { scenario, links, ways, cas, linkOf } = draft
   const { tasks, scheduler, outputs, topology, grid } = scenario
-  const { id } = topology.nodes.master
+  const { master, areaMasters, rtus, ieds } = topology.nodes
+  const chains = draft.chains.filter(({ chain }) => chain.paths[0]?.[0] === id)
+  const stations = rtus.filter((rtu) => draft.centresOf(rtu.id).includes(id))
+  const { meterBus } = [master, ...areaMasters].find((each) => each.id === id) ?? {}
+  const originator = originatorOf(scenario, id)
   const of = (type: string) => chains.filter(({ taskType }) => taskType === type)
   const idsOf = (type: string) => of(type).map(({ chain }) => chain.id)
   const facts = caseFacts(grid.case)
@@ -31,7 +36,8 @@ export function masterConfig(draft: Draft): MasterConfig {
     id,
     links: endsOf(draft, id),
     topology: links.map(({ link, ends, keys }) => ({ link, ends, pooled: keys !== 'local' })),
-    stations: topology.nodes.rtus.map((rtu) => ({
+    ...(originator > 0 && { originator, taskPrefix: `${id}-` }),
+    stations: stations.map((rtu) => ({
       ca: cas.get(rtu.id) ?? 0,
       links: ways.nextHops(id, rtu.id).map((next) => linkOf(id, next)),
     })),
@@ -40,12 +46,10 @@ export function masterConfig(draft: Draft): MasterConfig {
       ...(target === undefined ? {} : { target }),
       ...(reports === undefined ? {} : { reports }),
     })),
-    ...(topology.nodes.master.meterBus !== undefined && {
-      meter: { bus: topology.nodes.master.meterBus, periodMs: grid.samplePeriodMs },
-    }),
+    ...(meterBus !== undefined && { meter: { bus: meterBus, periodMs: grid.samplePeriodMs } }),
     measurements: {
-      machines: topology.nodes.ieds
-        .filter(({ kind }) => kind === 'generator')
+      machines: ieds
+        .filter(({ kind, rtu }) => kind === 'generator' && stations.some(({ id }) => id === rtu))
         // Of two IEDs on a machine the first one's speed counts.
         .filter(({ bus }, index, all) => all.findIndex((other) => other.bus === bus) === index)
         .map(({ rtu, bus }) => ({
@@ -87,13 +91,18 @@ export function masterConfig(draft: Draft): MasterConfig {
 
 export function gatewayConfig(draft: Draft, id: string): GatewayConfig {
   const { scenario, ways, cas, linkOf } = draft
-  const { master, rtus } = scenario.topology.nodes
+  const { master, areaMasters, rtus } = scenario.topology.nodes
   const linksTo = (to: string) => ways.nextHops(id, to).map((next) => linkOf(id, next))
+  const masters = mastersOf(scenario)
+  const own = areaMasters.find(({ gateways }) => gateways.includes(id)) ?? master
   return {
     id,
     links: endsOf(draft, id),
     routes: Object.fromEntries(rtus.map((rtu) => [cas.get(rtu.id) ?? 0, linksTo(rtu.id)])),
-    toCentre: linksTo(master.id),
+    toCentre: linksTo(own.id),
+    ...(masters.length > 1 && {
+      centres: Object.fromEntries(masters.map((each) => [originatorOf(scenario, each), linksTo(each)])),
+    }),
     priorities: prioritiesOf(draft),
   }
 }
@@ -110,13 +119,16 @@ function prioritiesOf({ chains }: Draft): { readonly byType: Readonly<Record<num
 
 export function rtuConfig(draft: Draft, id: string): RtuConfig {
   const { scenario, ways, cas, endOf } = draft
-  const { master, rtus, ieds } = scenario.topology.nodes
+  const { rtus, ieds } = scenario.topology.nodes
+  const centres = draft.centresOf(id)
+  const upHops = new Set(centres.flatMap((centre) => ways.nextHops(id, centre)))
   const own = ieds.filter(({ rtu }) => rtu === id)
   const tcp = rtus.find((rtu) => rtu.id === id)?.tcp
   return {
     id,
     ca: cas.get(id) ?? 0,
-    upLinks: ways.nextHops(id, master.id).map((next) => endOf(id, next)),
+    upLinks: [...upHops].map((next) => endOf(id, next)),
+    ...(mastersOf(scenario).length > 1 && { centres: centres.map((centre) => originatorOf(scenario, centre)) }),
     ieds: own.map((ied) => ({
       link: endOf(id, ied.id),
       ioas: [...Object.values(pointsOf(ied)), ...reportedIoas(draft, ied)],

@@ -2,6 +2,7 @@
 import { gridCase } from '../grid/index.ts'
 import { LINK_DEFAULTS, type SecureLinkOptions } from '../protocol/index.ts'
 import { DEVICE_DELAY_MS, PROPAGATION_MS_PER_KM } from '../sim/index.ts'
+import { mastersOf, ownerOf } from './masters.ts'
 import { casOf, chainsOf } from './plan-chains.ts'
 import type { Draft } from './plan-draft.ts'
 import { keyServerOf, topPriorityOf } from './plan-keys.ts'
@@ -23,8 +24,8 @@ export type PlanOptions = {
 /** The plan of a scenario that `parseScenario` gave. */
 export function planOf(scenario: Scenario, { epoch = 1 }: PlanOptions = {}): LabPlan {
   const nodes = nodesOf(scenario)
-  const { master } = scenario.topology.nodes
-  const topologyLinks = oriented(linksOf(scenario), master.id)
+  const masters = mastersOf(scenario)
+  const topologyLinks = oriented(linksOf(scenario), masters)
   const links = topologyLinks.map((link, number) => linkOfPlan(scenario, link, number))
   const ways = new Ways(topologyLinks, new Map(nodes.map(({ id, kind }) => [id, kind])))
   const between = new Map(
@@ -41,19 +42,27 @@ export function planOf(scenario: Scenario, { epoch = 1 }: PlanOptions = {}): Lab
     if (link === undefined) throw new RangeError(`no link between ${a} and ${b}`)
     return link
   }
+  const cas = casOf(scenario)
+  const chains = chainsOf(scenario, ways)
   const draft: Draft = {
     scenario,
     links,
     ways,
-    cas: casOf(scenario),
-    chains: chainsOf(scenario, ways),
+    cas,
+    chains,
+    centresOf: (rtu) => {
+      const own = chains.filter(({ target }) => target?.ca === cas.get(rtu))
+      return [...new Set([ownerOf(scenario, rtu), ...own.flatMap(({ chain }) => chain.paths[0]?.[0] ?? [])])]
+    },
     linkOf: (a, b) => planLink(a, b).link,
     endOf: (node, neighbour) => {
       const { link, ends } = planLink(node, neighbour)
       return {
         ...linkOptions(scenario),
         // Priorities are the chains' at the master, and by kind of message (MOST_URGENT) elsewhere.
-        topPriority: node === master.id ? (topPriorityOf(draft.chains) ?? MOST_URGENT) : MOST_URGENT,
+        topPriority: masters.includes(node)
+          ? (topPriorityOf(chains.filter(({ chain }) => chain.paths[0]?.[0] === node)) ?? MOST_URGENT)
+          : MOST_URGENT,
         link,
         end: ends[0] === node ? 0 : 1,
         epoch,
@@ -105,7 +114,7 @@ function nodeConfig(draft: Draft, id: string): NodePart {
   if (rtus.some((rtu) => rtu.id === id)) return { kind: 'rtu', config: rtuConfig(draft, id) }
   const ied = ieds.find((entry) => entry.id === id)
   return ied === undefined
-    ? { kind: 'master', config: masterConfig(draft) }
+    ? { kind: 'master', config: masterConfig(draft, id) }
     : { kind: 'ied', config: iedConfig(draft, ied) }
 }
 

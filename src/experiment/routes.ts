@@ -1,4 +1,5 @@
 /** Ways through the topology: which way round a link runs, and what each relay prefers towards centre and stations. */
+import { mastersOf } from './masters.ts'
 import type { Scenario } from './scenario-schema.ts'
 import {
   hopsFrom,
@@ -15,10 +16,18 @@ import {
 const MAX_WAYS = 8
 const MAX_HOPS = 15
 
-/** Links whose first end is the one nearer to the centre (fewer hops; between equals, the one the file names first). */
-export function oriented(links: readonly TopologyLink[], master: string): readonly TopologyLink[] {
-  const hops = hopsFrom(master, neighboursOf(links), () => true)
-  const far = (id: string) => hops.get(id) ?? Number.POSITIVE_INFINITY
+/**
+ * Links whose first end is the one nearer to a centre (fewer hops; between equals, the one the file names first). Between two
+ * centres the one that `masters` names first leads.
+ */
+export function oriented(links: readonly TopologyLink[], masters: readonly string[]): readonly TopologyLink[] {
+  const neighbours = neighboursOf(links)
+  const hops = masters.map((master) => hopsFrom(master, neighbours, () => true))
+  const far = (id: string) => {
+    const rank = masters.indexOf(id)
+    if (rank >= 0) return rank / masters.length
+    return Math.min(...hops.map((from) => from.get(id) ?? Number.POSITIVE_INFINITY))
+  }
   return links.map((link) => {
     const [a, b] = link.ends
     return far(b) < far(a) ? { ...link, ends: [b, a] as const } : link
@@ -27,7 +36,7 @@ export function oriented(links: readonly TopologyLink[], master: string): readon
 
 /** The ways of a scenario's topology. */
 export function waysOf(scenario: Scenario): Ways {
-  const links = oriented(linksOf(scenario), scenario.topology.nodes.master.id)
+  const links = oriented(linksOf(scenario), mastersOf(scenario))
   return new Ways(links, new Map(nodesOf(scenario).map(({ id, kind }) => [id, kind])))
 }
 

@@ -2,6 +2,7 @@
 import { type CaseFacts, caseFacts } from './case-facts.ts'
 import { checkChains } from './chain-check.ts'
 import { checkEtsi014, checkQuotas, checkRelays, checkReserve, checkServe014 } from './key-check.ts'
+import { mastersOf, ownerOf } from './masters.ts'
 import type { Scenario } from './scenario-schema.ts'
 import { type Path, type Problem, quote } from './scenario-source.ts'
 import { hopsFrom, linksOf, type NodeKind, neighboursOf, nodesOf, pairOf, type TopologyLink } from './topology.ts'
@@ -27,6 +28,7 @@ export function checkScenario(scenario: Scenario): readonly Problem[] {
   return [
     ...checkNames(subject),
     ...checkLinks(subject),
+    ...checkAreas(subject),
     ...checkReach(subject),
     ...checkStations(subject),
     ...checkGrid(subject),
@@ -77,6 +79,7 @@ function repeated(items: readonly { readonly id: string; readonly path: Path }[]
 
 /** Who may be joined by a link. */
 const JOINABLE: readonly (readonly [NodeKind, NodeKind])[] = [
+  ['master', 'master'],
   ['master', 'gateway'],
   ['master', 'rtu'],
   ['gateway', 'gateway'],
@@ -100,7 +103,7 @@ function checkLinks({ scenario, kinds }: Subject): readonly Problem[] {
     const [kindA, kindB] = [kinds.get(a), kinds.get(b)]
     const joinable = JOINABLE.some(([x, y]) => (x === kindA && y === kindB) || (x === kindB && y === kindA))
     if (!joinable) {
-      const expected = 'master-gateway, master-rtu, gateway-gateway, gateway-rtu or rtu-ied'
+      const expected = 'master-master, master-gateway, master-rtu, gateway-gateway, gateway-rtu or rtu-ied'
       return [problem(path, 'link that joins the wrong kinds', `${kindA}-${kindB}`, expected)]
     }
     const ied = kindA === 'ied' ? a : b
@@ -110,15 +113,42 @@ function checkLinks({ scenario, kinds }: Subject): readonly Problem[] {
   })
 }
 
-/** Every RTU must be reached from the master through gateways. */
+/** Every RTU must be reached through gateways from the master that has it, and, with a unit in AGC, from the one that leads. */
 function checkReach({ scenario, kinds, links }: Subject): readonly Problem[] {
-  const hops = hopsFrom(scenario.topology.nodes.master.id, neighboursOf(links), (id) => kinds.get(id) === 'gateway')
-  const unreached = (list: 'gateways' | 'rtus') =>
-    scenario.topology.nodes[list].flatMap(({ id }, index) => {
-      const path = ['topology', 'nodes', list, index, 'id']
-      return hops.has(id) ? [] : [problem(path, 'unreachable node', quote(id), 'links that join it to the master')]
-    })
-  return [...unreached('gateways'), ...unreached('rtus')]
+  const { nodes } = scenario.topology
+  const neighbours = neighboursOf(links)
+  const reached = new Map(
+    mastersOf(scenario).map((id) => [id, hopsFrom(id, neighbours, (node) => kinds.get(node) === 'gateway')]),
+  )
+  const unreached = (list: 'gateways' | 'rtus', mastersFor: (id: string) => readonly string[]) =>
+    nodes[list].flatMap(({ id }, index) =>
+      mastersFor(id).flatMap((master) => {
+        const path = ['topology', 'nodes', list, index, 'id']
+        const expected = `links that join it to the master${master === nodes.master.id ? '' : ` ${quote(master)}`}`
+        return reached.get(master)?.has(id) === true ? [] : [problem(path, 'unreachable node', quote(id), expected)]
+      }),
+    )
+  const areaOf = (gateway: string) => nodes.areaMasters.find(({ gateways }) => gateways.includes(gateway))
+  const isInAgc = (rtu: string) =>
+    nodes.ieds.some((ied) => ied.rtu === rtu && ied.kind === 'generator' && scenario.tasks.agc.units.includes(ied.bus))
+  return [
+    ...unreached('gateways', (id) => [areaOf(id)?.id ?? nodes.master.id]),
+    ...unreached('rtus', (id) => [...new Set([ownerOf(scenario, id), ...(isInAgc(id) ? [nodes.master.id] : [])])]),
+  ]
+}
+
+/** Areas are made of gateways, each of one area. */
+function checkAreas({ scenario, kinds }: Subject): readonly Problem[] {
+  const taken = new Set<string>()
+  return scenario.topology.nodes.areaMasters.flatMap(({ gateways }, area) =>
+    gateways.flatMap((id, index) => {
+      const path = ['topology', 'nodes', 'areaMasters', area, 'gateways', index]
+      if (kinds.get(id) !== 'gateway') return [problem(path, 'unknown gateway', quote(id), 'the id of a gateway')]
+      const again = taken.has(id)
+      taken.add(id)
+      return again ? [problem(path, 'gateway of two areas', quote(id), 'each gateway in one area')] : []
+    }),
+  )
 }
 
 function checkStations({ scenario, facts, kinds }: Subject): readonly Problem[] {
@@ -253,8 +283,8 @@ function checkFaults({ scenario, links }: Subject): readonly Problem[] {
   })
 }
 
-function checkGame({ scenario: { scheduler }, kinds }: Subject): readonly Problem[] {
-  const { policy, game } = scheduler
+function checkGame({ scenario, kinds, links }: Subject): readonly Problem[] {
+  const { policy, game } = scenario.scheduler
   if (game === undefined) {
     return policy === 'game'
       ? [problem(['scheduler', 'policy'], 'no game', 'game', 'a section scheduler.game with agents')]
@@ -267,7 +297,36 @@ function checkGame({ scenario: { scheduler }, kinds }: Subject): readonly Proble
       return kinds.has(node) ? [] : [problem(path, 'unknown node', quote(node), 'the id of a node')]
     }),
   )
-  return [...repeated(agents, 'agent'), ...unknown]
+  return [...repeated(agents, 'agent'), ...unknown, ...(policy === 'game' ? checkSeats(scenario, game, links) : [])]
+}
+
+/** Of several masters each is one agent, the one that leads is the first, and it has a link to every other. */
+function checkSeats(
+  scenario: Scenario,
+  { agents }: NonNullable<Scenario['scheduler']['game']>,
+  links: readonly TopologyLink[],
+): readonly Problem[] {
+  const masters = mastersOf(scenario)
+  if (masters.length === 1) return []
+  const pairs = new Set(links.map(({ ends }) => pairOf(...ends)))
+  const seats = agents.map(({ nodes }) => nodes.filter((node) => masters.includes(node)))
+  const seatProblems = seats.flatMap((found, index) => {
+    const path = ['scheduler', 'game', 'agents', index]
+    const what = found.length === 0 ? 'no master' : found.join(', ')
+    if (found.length !== 1) return [problem(path, 'agent without a seat', what, 'one master among its nodes')]
+    const isFirst = found[0] === masters[0]
+    if (isFirst === (index === 0)) return []
+    const expected = index === 0 ? `the master ${quote(masters[0] ?? '')}` : 'an area master: the first agent leads'
+    return [problem(path, 'agent on another seat', what, expected)]
+  })
+  const areaProblems = masters.slice(1).flatMap((id, index) => {
+    const path = ['topology', 'nodes', 'areaMasters', index, 'id']
+    const seated = seats.filter((found) => found.includes(id)).length
+    const agent = seated === 1 ? [] : [problem(path, 'master of no agent', quote(id), 'one agent with it in its nodes')]
+    if (pairs.has(pairOf(masters[0] ?? '', id))) return agent
+    return [...agent, problem(path, 'no way for grants', quote(id), `a link between ${masters[0]} and ${id}`)]
+  })
+  return [...seatProblems, ...areaProblems]
 }
 
 function afterEnd(path: Path, atS: number, { durationS }: Scenario): Problem[] {

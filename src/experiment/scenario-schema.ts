@@ -12,6 +12,8 @@ import { id, MAX_LINKS, MAX_NODES, positive, ratio, section } from './schema-par
 const MAX_DURATION_S = 86_400
 const MAX_CHAINS = 5_000
 const MAX_EVENTS = 10_000
+/** Originator addresses have one octet. */
+const MAX_AREAS = 32
 
 const atS = z.number().min(0).max(MAX_DURATION_S).describe('Lab time, seconds since the start of the run')
 
@@ -82,6 +84,23 @@ const Topology = z.strictObject({
         .optional()
         .describe('Bus whose frequency the centre measures itself; default: it goes by what the machines report'),
     }),
+    areaMasters: z
+      .array(
+        z.strictObject({
+          id: id(),
+          gateways: z
+            .array(id())
+            .min(1)
+            .max(MAX_NODES)
+            .describe('Its area: the stations whose first gateway is one of these'),
+          meterBus: bus.optional().describe('As for the master'),
+        }),
+      )
+      .max(MAX_AREAS)
+      .default([])
+      .describe(
+        'Control centres of areas, beside the master; each has the stations and chains of its area, the master the rest and all of AGC',
+      ),
     gateways: z
       .array(z.strictObject({ id: id() }))
       .max(MAX_NODES)

@@ -12,12 +12,13 @@ export type TopologyLink = {
   readonly path: Path
 }
 
-/** All nodes: master, gateways, RTUs, IEDs, in the order of the file. */
+/** All nodes: master, area masters, gateways, RTUs, IEDs, in the order of the file. */
 export function nodesOf(scenario: Scenario): readonly TopologyNode[] {
-  const { master, gateways, rtus, ieds } = scenario.topology.nodes
+  const { master, areaMasters, gateways, rtus, ieds } = scenario.topology.nodes
   const at = (list: string, index: number): Path => ['topology', 'nodes', list, index, 'id']
   return [
     { id: master.id, kind: 'master', path: ['topology', 'nodes', 'master', 'id'] },
+    ...areaMasters.map(({ id }, index) => ({ id, kind: 'master' as const, path: at('areaMasters', index) })),
     ...gateways.map(({ id }, index) => ({ id, kind: 'gateway' as const, path: at('gateways', index) })),
     ...rtus.map(({ id }, index) => ({ id, kind: 'rtu' as const, path: at('rtus', index) })),
     ...ieds.map(({ id }, index) => ({ id, kind: 'ied' as const, path: at('ieds', index) })),

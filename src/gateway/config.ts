@@ -9,6 +9,11 @@ export type GatewayConfig = {
   readonly routes: Readonly<Record<number, readonly number[]>>
   /** The links towards the control centre, the preferred one first. */
   readonly toCentre: readonly number[]
+  /**
+   * Of several centres: the links towards each by its originator address. Monitor direction goes by that address; without one,
+   * or with one that is not here, along `toCentre`.
+   */
+  readonly centres?: Readonly<Record<number, readonly number[]>>
   /** How long a message may wait here for a link or for key, ms (default 10 000). */
   readonly holdMs?: number
   readonly priorities?: Partial<Priorities>

@@ -19,7 +19,8 @@ type Relayed = { readonly view: AsduView; readonly fromLink: number }
 
 /**
  * A trusted relay. Opens each message of one link and seals it again in the same suite for another: control direction by
- * common address along `routes`, monitor direction along `toCentre`, always over the first link that is up and never back
+ * common address along `routes`, monitor direction along `toCentre` (of several centres, to the one whose originator address
+ * it carries), always over the first link that is up and never back
  * where it came from. It never changes an octet of an ASDU and answers nothing itself. What finds no link waits `holdMs`.
  *
  * Emits `hop` for commands and their confirmations when they leave, `hop.noRoute` for what found no link and `hop.lost` for what a link gave up.
@@ -30,6 +31,8 @@ export class Gateway implements LabNode {
   readonly #priorities: Priorities
   readonly #ports: LinkPorts<Relayed>
   readonly #routes: ReadonlyMap<number, readonly number[]>
+  /** The links towards any centre. */
+  readonly #upLinks: ReadonlySet<number>
 
   /** RangeError if a route names a link that the gateway does not have. */
   constructor(config: GatewayConfig) {
@@ -38,8 +41,9 @@ export class Gateway implements LabNode {
     this.#priorities = { ...DEFAULT_PRIORITIES, ...config.priorities }
     this.#ports = new LinkPorts(config.links)
     this.#routes = new Map(Object.entries(config.routes).map(([ca, links]) => [Number(ca), links]))
+    this.#upLinks = new Set([...config.toCentre, ...Object.values(config.centres ?? {}).flat()])
     const known = new Set(config.links.map(({ link }) => link))
-    const unknown = [...config.toCentre, ...[...this.#routes.values()].flat()].filter((link) => !known.has(link))
+    const unknown = [...this.#upLinks, ...[...this.#routes.values()].flat()].filter((link) => !known.has(link))
     if (unknown.length > 0) throw new RangeError(`gateway ${config.id}: no link ${[...new Set(unknown)].join(', ')}`)
   }
 
@@ -51,7 +55,7 @@ export class Gateway implements LabNode {
     this.#ports.take(input, nowMs)
     if (input.kind === 'drain') {
       // Of two gateways that are each other's second way, the controlled one waits for the other.
-      const controlled = this.#config.links.filter(({ link, end }) => end === 1 && this.#config.toCentre.includes(link))
+      const controlled = this.#config.links.filter(({ link, end }) => end === 1 && this.#upLinks.has(link))
       const after = controlled.map(({ link }) => link)
       this.#ports.drain({ after, patienceMs: this.#config.drainMs ?? DEFAULT_DRAIN_MS }, nowMs)
     }
@@ -80,7 +84,8 @@ export class Gateway implements LabNode {
 
   /** The lists of links to send over: one, or one for each station when all are meant. */
   #waysOf(view: AsduView): readonly (readonly number[])[] {
-    if (!isControlDirection(view)) return [this.#config.toCentre]
+    const { toCentre, centres } = this.#config
+    if (!isControlDirection(view)) return [centres?.[view.oa] ?? toCentre]
     if (view.ca !== BROADCAST_CA) return [this.#routes.get(view.ca) ?? []]
     // Stations behind one common next hop get one copy: the next relay fans out again.
     const byFirst = new Map<number, readonly number[]>()

@@ -17,6 +17,10 @@ export type MasterChain = {
 /** The control centre: links, stations, chains and applications. Plain data. */
 export type MasterConfig = {
   readonly id: string
+  /** Originator address in its commands, by which answers find back to it; absent or 0: there is only one centre. */
+  readonly originator?: number
+  /** Goes before the numbers of its tasks, so that those of several masters differ. */
+  readonly taskPrefix?: string
   readonly links: readonly SecureLinkOptions[]
   /** Every link of the lab, for the scheduler: number, the nodes it joins, and whether it draws on the pool. */
   readonly topology: readonly {

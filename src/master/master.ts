@@ -28,6 +28,8 @@ const DEFAULT_INTERROGATION_TIMEOUT_MS = 10_000
 const STATION_PRIORITY = 4
 /** By then a test command that was not sent is told anew. */
 const TEST_EXPIRY_MS = 2_000
+/** Place of the originator address in an ASDU (IEC 60870-5-101, 7.2.3). */
+const OA_AT = 3
 const M_SP_TB_1 = typeIdOf('M_SP_TB_1')
 const NOTHING: readonly NodeEffect[] = []
 
@@ -69,7 +71,7 @@ export class Master implements LabNode {
     this.#planning = new Planning(config, policy)
     this.#measurements = new Measurements(config.measurements)
     this.#stations = new Stations(config.stations, config.interrogationTimeoutMs ?? DEFAULT_INTERROGATION_TIMEOUT_MS)
-    this.#tasks = new TaskTable(config.requeueMs)
+    this.#tasks = new TaskTable(config.requeueMs, config.taskPrefix)
     this.#agc = config.agc && new Agc(config.agc)
     this.#shedding = config.shedding && new Shedding(config.shedding)
     this.#random = random
@@ -206,7 +208,7 @@ export class Master implements LabNode {
 
   #callStations(nowMs: number): void {
     for (const order of this.#stations.step((link) => this.#ports.isUp(link), nowMs)) {
-      const asdu = stationCommand(order, this.#wallMs(nowMs))
+      const asdu = this.#signed(stationCommand(order, this.#wallMs(nowMs)))
       const expiresAtMs = nowMs + (this.#config.interrogationTimeoutMs ?? DEFAULT_INTERROGATION_TIMEOUT_MS)
       const message = { asdu, suite: 'aes', priority: STATION_PRIORITY, expiresAtMs } as const
       this.#ports.send([order.link], message, undefined, nowMs)
@@ -221,7 +223,7 @@ export class Master implements LabNode {
     for (const { ca, suite } of this.#reportSuites.step(nowMs)) {
       const links = this.#config.stations.find((station) => station.ca === ca)?.links ?? []
       this.#tests += 1
-      const asdu = reportOrder(ca, suite, this.#tests, this.#wallMs(nowMs))
+      const asdu = this.#signed(reportOrder(ca, suite, this.#tests, this.#wallMs(nowMs)))
       const message = { asdu, suite: 'aes', priority: STATION_PRIORITY, expiresAtMs: nowMs + TEST_EXPIRY_MS } as const
       this.#ports.send(links, message, undefined, nowMs)
     }
@@ -234,7 +236,7 @@ export class Master implements LabNode {
     for (const id of this.#shedding.step(this.#deltaFHz)) {
       const { chain, target } = this.#targetOf(id)
       const command = singleCommand(target, timeTagged === true ? this.#wallMs(nowMs) : undefined)
-      this.#tasks.issue({ ...command, chain, timeoutMs, retryMs, waitsWhenOff: true }, nowMs)
+      this.#issue({ ...command, chain, timeoutMs, retryMs, waitsWhenOff: true }, nowMs)
     }
   }
 
@@ -260,7 +262,17 @@ export class Master implements LabNode {
 
   #issueSetpoint(id: string, deltaMw: number, terms: Pick<TaskSpec, 'timeoutMs' | 'replaces'>, nowMs: number): void {
     const { chain, target } = this.#targetOf(id)
-    this.#tasks.issue({ ...setpointCommand(target, deltaMw), chain, ...terms }, nowMs)
+    this.#issue({ ...setpointCommand(target, deltaMw), chain, ...terms }, nowMs)
+  }
+
+  #issue(task: TaskSpec, nowMs: number): void {
+    this.#tasks.issue({ ...task, asdu: this.#signed(task.asdu) }, nowMs)
+  }
+
+  /** Puts the originator address into an ASDU of our own. */
+  #signed(asdu: Uint8Array): Uint8Array {
+    asdu[OA_AT] = this.#config.originator ?? 0
+    return asdu
   }
 
   #targetOf(id: string): { readonly chain: Chain; readonly target: { readonly ca: number; readonly ioa: number } } {

@@ -86,14 +86,19 @@ export class TaskTable {
   /** Unfinished tasks, oldest first. */
   readonly #tasks = new Map<string, Task>()
   readonly #requeueMs: number
+  readonly #prefix: string
   #effects: TaskEffect[] = []
   #issued = 0
   #ok = 0
   #late = 0
 
-  /** `requeueMs`: age in the link's queue at which a command is taken back and sent as the plan then says. */
-  constructor(requeueMs: number = Number.POSITIVE_INFINITY) {
+  /**
+   * `requeueMs`: age in the link's queue at which a command is taken back and sent as the plan then says. `prefix` goes before
+   * the tasks' ids.
+   */
+  constructor(requeueMs: number = Number.POSITIVE_INFINITY, prefix = '') {
     this.#requeueMs = requeueMs
+    this.#prefix = prefix
   }
 
   get size(): number {
@@ -118,7 +123,7 @@ export class TaskTable {
       for (const task of this.#tasks.values()) if (task.chain.id === chain.id) this.#end(task, 'replaced', nowMs)
     }
     this.#issued += 1
-    const id = `t${this.#issued}`
+    const id = `${this.#prefix}t${this.#issued}`
     const begin = { state: 'waiting', attempt: 0, retryAtMs: nowMs, hasBeenConfirmed: false, isLate: false } as const
     this.#tasks.set(id, { ...spec, id, issuedMs: nowMs, ...begin })
     const { taskType, requiredSuite, deadlineMs } = chain

@@ -15,6 +15,8 @@ const MAX_UNSEALED_EVENTS = 12
 
 /** A link that has given something up is short of key or has a full queue: what can wait does so for this time, ms. */
 const PAUSE_MS = 250
+/** Place of the originator address, which says for whom an ASDU is (IEC 60870-5-101, 7.2.3). */
+const OA_AT = 3
 
 /** What the RTU remembers of a message that it gave to a link. */
 export type PortContext =
@@ -30,6 +32,8 @@ export type CentreOptions = {
   readonly core: StationCore
   readonly ports: LinkPorts<PortContext>
   readonly upLinks: readonly number[]
+  /** Originator addresses of several centres. */
+  readonly centres?: readonly number[] | undefined
   readonly holdMs: number
   readonly priorities: Priorities
 }
@@ -133,10 +137,20 @@ export class CentreFront {
     context: PortContext,
     nowMs: number,
   ): void {
-    const { ports, upLinks, holdMs } = this.#options
+    const { ports, upLinks, holdMs, centres = [] } = this.#options
     const { suite, link, priority } = how
     const links = link === undefined ? upLinks : [link, ...upLinks.filter((other) => other !== link)]
     // All of it is in monitor direction: it may arrive twice without harm.
-    ports.send(links, { asdu, suite, priority, expiresAtMs: nowMs + holdMs, resend: true }, context, nowMs)
+    const message = { suite, priority, expiresAtMs: nowMs + holdMs, resend: true }
+    // What answers nobody is for every centre; what becomes of the first copy stands for all.
+    const [first, ...others] = asdu[OA_AT] === 0 ? centres : []
+    ports.send(links, { ...message, asdu: first === undefined ? asdu : addressed(asdu, first) }, context, nowMs)
+    for (const oa of others) ports.send(links, { ...message, asdu: addressed(asdu, oa) }, undefined, nowMs)
   }
+}
+
+function addressed(asdu: Uint8Array, oa: number): Uint8Array {
+  const copy = asdu.slice()
+  copy[OA_AT] = oa
+  return copy
 }

@@ -10,6 +10,8 @@ export type RtuConfig = {
   readonly ca: number
   /** Links towards the control centre, the preferred one first; the RTU is their controlled station. */
   readonly upLinks: readonly SecureLinkOptions[]
+  /** Originator addresses of the control centres, where there are several: each is sent what the station reports by itself. */
+  readonly centres?: readonly number[]
   /** The IEDs, and the addresses (commands and points) each one owns; the RTU is the controlling station. */
   readonly ieds: readonly { readonly link: SecureLinkOptions; readonly ioas: readonly number[] }[]
   /** What the station knows of points beforehand. A point appears, of the kind of its type, when its IED first reports it. */

@@ -100,6 +100,7 @@ export class RtuNode implements Node<NodeInput | StreamInput, NodeEffect | Strea
       core: this.#core,
       ports: this.#ports,
       upLinks: upNumbers,
+      centres: config.centres,
       holdMs: this.#holdMs,
       priorities: this.#priorities,
     })

@@ -175,7 +175,7 @@ t.test('a problem names file, line, column, path, what was found and what was ex
     [
       'link between the wrong kinds',
       withLines({}, '    - { between: [cc, load3], lengthKm: 20 }'),
-      's.yaml:19:18: topology.links[2].between: link that joins the wrong kinds, found master-ied, expected master-gateway, master-rtu, gateway-gateway, gateway-rtu or rtu-ied',
+      's.yaml:19:18: topology.links[2].between: link that joins the wrong kinds, found master-ied, expected master-master, master-gateway, master-rtu, gateway-gateway, gateway-rtu or rtu-ied',
     ],
     [
       'two links between the same nodes',

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { chainSetOf, parseScenario, planOf, withChains } from '../../src/experiment/index.ts'
+import { chainSetsOf, parseScenario, planOf, withChains } from '../../src/experiment/index.ts'
 import { Master, type MasterOrder } from '../../src/master/index.ts'
 import type { LabEvent, PoolStatus } from '../../src/runtime/contract.ts'
 import { GreedyPolicy, policyOf, StaticPolicy } from '../../src/scheduler/index.ts'
@@ -50,7 +50,9 @@ const GEN = { id: 'gen', taskType: 'agc', path: ['cc', 'gwA', 'rtu1', 'gen30'] }
 function setOf(chains: readonly unknown[]) {
   const checked = withChains(scenario, chains)
   if (checked.kind === 'refused') throw new Error(JSON.stringify(checked.problems))
-  return chainSetOf(checked.scenario)
+  const set = chainSetsOf(checked.scenario).get('cc')
+  if (set === undefined) throw new Error('no master cc')
+  return set
 }
 
 t.test('another set of chains is in use from the next tick on, all of it', async (t) => {

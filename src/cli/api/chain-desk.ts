@@ -2,7 +2,7 @@
 import {
   type ChainProblem,
   chainEntriesOf,
-  chainSetOf,
+  chainSetsOf,
   type Scenario,
   type ScenarioChain,
   withChains,
@@ -18,8 +18,8 @@ export type ChainChange = { readonly text: string; readonly subject: string; rea
 
 export type ChainDeskOptions = {
   readonly scenario: Scenario
-  /** Hands the whole set to the master; gives what is wrong with it, or undefined when it is in use. */
-  readonly apply: (set: ChainSet) => Promise<string | undefined>
+  /** Hands its whole set to a master; gives what is wrong with it, or undefined when it is in use. */
+  readonly apply: (master: string, set: ChainSet) => Promise<string | undefined>
   readonly onChange: (change: ChainChange) => void
 }
 
@@ -37,13 +37,18 @@ export class ChainDesk {
     this.#entries = chainEntriesOf(options.scenario)
   }
 
+  /** The scenario with the chains as they are now. */
+  get scenario(): Scenario {
+    return this.#scenario
+  }
+
   list(): readonly ScenarioChain[] {
     return this.#entries
   }
 
   /** The set that a master must be given when it starts again; undefined while it is the scenario's. */
-  get changedSet(): ChainSet | undefined {
-    return this.#hasChanged ? chainSetOf(this.#scenario) : undefined
+  changedSet(master: string): ChainSet | undefined {
+    return this.#hasChanged ? chainSetsOf(this.#scenario).get(master) : undefined
   }
 
   put(id: string, body: unknown): Promise<ChainResult> {
@@ -93,7 +98,7 @@ export class ChainDesk {
     const checked = withChains(this.#scenario, entries, prefix)
     if (checked.kind === 'refused') return { kind: 'refused', status: 400, problems: checked.problems }
     const { scenario } = checked
-    const problem = await this.#options.apply(chainSetOf(scenario))
+    const problem = await this.#apply(scenario)
     if (problem !== undefined) {
       return refused(409, {
         place: 'chain',
@@ -107,6 +112,24 @@ export class ChainDesk {
     this.#hasChanged = true
     this.#options.onChange({ text, subject, scenario })
     return { kind: 'ok' }
+  }
+
+  /** Every master takes its set, or none does. */
+  async #apply(scenario: Scenario): Promise<string | undefined> {
+    const before = chainSetsOf(this.#scenario)
+    const done: string[] = []
+    for (const [master, set] of chainSetsOf(scenario)) {
+      const problem = await this.#options.apply(master, set)
+      if (problem === undefined) done.push(master)
+      else {
+        for (const id of done) {
+          const old = before.get(id)
+          if (old !== undefined) await this.#options.apply(id, old)
+        }
+        return problem
+      }
+    }
+    return undefined
   }
 
   #inTurn(change: () => ChainResult | Promise<ChainResult>): Promise<ChainResult> {

@@ -32,9 +32,8 @@ export function headOf(scenario: Scenario, plan: LabPlan, context: HeadContext):
 
 /** The chains as the page shows them. */
 export function chainHeadsOf(plan: LabPlan): readonly ChainHead[] {
-  const master = plan.nodes.find(({ kind }) => kind === 'master')
-  if (master?.kind !== 'master') return []
-  return master.config.chains.map(({ chain, target }) => {
+  const chains = plan.nodes.flatMap((node) => (node.kind === 'master' ? node.config.chains : []))
+  return chains.map(({ chain, target }) => {
     const { id, taskType, priority, requiredSuite, deadlineMs, apduBytes, paths } = chain
     const { ca, ioa } = target ?? { ca: 0, ioa: 0 }
     return { id, taskType, priority, requiredSuite, deadlineMs, apduBytes, paths, ca, ioa }

@@ -31,7 +31,8 @@ const FOREVER_MS = Number.MAX_SAFE_INTEGER
 export class LiveLab implements LabSource, LabDesk {
   readonly chains: ChainDesk
   readonly #options: LiveLabOptions
-  readonly #master: string
+  /** The first leads. */
+  readonly #masters: readonly string[]
   readonly #view: LabView
   readonly #tail: RecordTail
   readonly #recorder: Recorder
@@ -48,14 +49,14 @@ export class LiveLab implements LabSource, LabDesk {
   constructor(options: LiveLabOptions) {
     const { scenario, plan, context, eventsFile, tell } = options
     this.#options = options
-    this.#master = scenario.topology.nodes.master.id
+    this.#masters = plan.nodes.flatMap(({ id, kind }) => (kind === 'master' ? [id] : []))
     this.#view = new LabView(headOf(scenario, plan, { ...context, mode: 'live' }))
     this.#tail = new RecordTail([...plan.nodes.map(({ id }) => id), 'keyserver', 'grid'].map(eventsFile))
     this.#recorder = new Recorder(eventsFile(SELF), SELF)
     this.#controls = new ProcessControls(tell)
     this.chains = new ChainDesk({
       scenario,
-      apply: async (set) => this.#notUnderWay ?? this.#controls.ask(this.#master, { kind: 'setChains', set }),
+      apply: async (master, set) => this.#notUnderWay ?? this.#controls.ask(master, { kind: 'setChains', set }),
       onChange: (change) => {
         const chains = JSON.stringify(chainHeadsOfScenario(change.scenario))
         this.#emit({ name: 'run.chains', text: change.text, subject: change.subject, chains })
@@ -92,7 +93,7 @@ export class LiveLab implements LabSource, LabDesk {
 
   takeStatus(id: string, status: Readonly<Record<string, unknown>>): void {
     if (id === 'keyserver') this.#view.takePool(status as PoolStatus)
-    else if (id === this.#master) {
+    else if (id === this.#masters[0]) {
       const { policy, forecast } = status as MasterStatus
       this.#view.setPolicy(policy)
       this.#view.takeForecast(forecast ?? null)
@@ -162,7 +163,7 @@ export class LiveLab implements LabSource, LabDesk {
       case 'setPolicy': {
         const { policies } = this.#view.head
         if (!policies.includes(control.policy)) return `no policy ${control.policy}; there are ${policies.join(', ')}`
-        const problem = await this.#controls.ask(this.#master, { kind: 'setPolicy', policy: control.policy })
+        const problem = await this.#askMasters({ kind: 'setPolicy', policy: control.policy })
         if (problem === undefined) this.#policy = control.policy
         return problem
       }
@@ -199,7 +200,9 @@ export class LiveLab implements LabSource, LabDesk {
   }
 
   async #enable(chain: string, enabled: boolean): Promise<string | undefined> {
-    const problem = await this.#controls.ask(this.#master, { kind: 'setEnabled', chain, enabled })
+    const head = chainHeadsOfScenario(this.chains.scenario).find(({ id }) => id === chain)
+    const master = head?.paths[0]?.[0] ?? this.#masters[0] ?? ''
+    const problem = await this.#controls.ask(master, { kind: 'setEnabled', chain, enabled })
     if (problem !== undefined) return problem
     if (enabled) this.#disabled.delete(chain)
     else this.#disabled.add(chain)
@@ -215,12 +218,19 @@ export class LiveLab implements LabSource, LabDesk {
         ...[...this.#addedDb].filter(([, db]) => db > 0).map(([link, db]) => lossOf(link, db)),
       ]
     }
-    if (process !== this.#master) return []
-    const set = this.chains.changedSet
+    if (!this.#masters.includes(process)) return []
+    const set = this.chains.changedSet(process)
+    const own = new Set(
+      chainHeadsOfScenario(this.chains.scenario)
+        .filter(({ paths }) => paths[0]?.[0] === process)
+        .map(({ id }) => id),
+    )
     return [
       ...(set === undefined ? [] : [{ kind: 'setChains' as const, set }]),
       ...(this.#policy === undefined ? [] : [{ kind: 'setPolicy' as const, policy: this.#policy }]),
-      ...[...this.#disabled].map((chain) => ({ kind: 'setEnabled' as const, chain, enabled: false })),
+      ...[...this.#disabled]
+        .filter((chain) => own.has(chain))
+        .map((chain) => ({ kind: 'setEnabled' as const, chain, enabled: false })),
     ]
   }
 
@@ -233,6 +243,12 @@ export class LiveLab implements LabSource, LabDesk {
       if (known !== undefined && known.keys !== 'pool') this.#setLocal(link, true)
       if (known !== undefined) this.#noteControl({ kind: 'restoreLink', link: known.id })
     }
+  }
+
+  /** Tells all masters; the first problem, if there is one. */
+  async #askMasters(control: Control): Promise<string | undefined> {
+    const problems = await Promise.all(this.#masters.map((master) => this.#controls.ask(master, control)))
+    return problems.find((problem) => problem !== undefined)
   }
 
   #askKeyServer(control: Control): Promise<string | undefined> {

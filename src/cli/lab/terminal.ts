@@ -42,9 +42,23 @@ function isMasterStatus(status: object): status is MasterStatus {
   return 'chains' in status && 'tasks' in status
 }
 
-/** Status of the control centre's master among those of all processes. */
-export function masterStatusIn(statusOf: Progress['statusOf']): MasterStatus | undefined {
-  return [...statusOf.values()].find(isMasterStatus)
+/** Chains and tasks of all masters together, by their status; undefined before the first has told any. */
+export function masterStatusIn(statusOf: Progress['statusOf']): Pick<MasterStatus, 'chains' | 'tasks'> | undefined {
+  const all = [...statusOf.values()].filter(isMasterStatus)
+  if (all.length === 0) return undefined
+  const sum = (of: (status: MasterStatus) => number): number => all.reduce((total, status) => total + of(status), 0)
+  return {
+    chains: {
+      off: sum(({ chains }) => chains.off),
+      aes: sum(({ chains }) => chains.aes),
+      otp: sum(({ chains }) => chains.otp),
+    },
+    tasks: {
+      issued: sum(({ tasks }) => tasks.issued),
+      ok: sum(({ tasks }) => tasks.ok),
+      late: sum(({ tasks }) => tasks.late),
+    },
+  }
 }
 
 const kbit = (bits: number): string => `${(bits / 1000).toFixed(1)}k`
