@@ -30,6 +30,18 @@ export const GameSchema = z.strictObject({
     .min(1)
     .max(MAX_AGENTS)
     .describe('The first leads; a chain belongs to the first that claims it, else to the leader'),
+  ldCpForm: z
+    .enum(['improved', 'printed'])
+    .default('improved')
+    .describe('For ldCp: as improved here, or as the paper prints it'),
+  roundS: z.number().min(0.05).max(60).default(0.5).describe('Between control centres: time from round to round'),
+  patienceS: z
+    .number()
+    .min(0.01)
+    .max(60)
+    .default(0.2)
+    .describe('How long a round waits for the offers of all followers'),
+  holdS: z.number().min(0.1).max(3600).default(5).describe('Age from which an offer or a grant counts no longer'),
   followerWeight: z.number().min(0).max(1000).default(0.3).describe("omega: weight of the followers' losses"),
   floorRatio: z.number().min(0).max(1).default(0.95).describe('phi: least grant, of a share by demand'),
   riskRatio: z.number().positive().max(0.5).default(0.05).describe('eps of the chance constraint'),

@@ -7,6 +7,7 @@ import { caseFacts } from './case-facts.ts'
 import { mastersOf, originatorOf } from './masters.ts'
 import type { Draft } from './plan-draft.ts'
 import { topPriorityOf } from './plan-keys.ts'
+import { seatOf } from './plan-seats.ts'
 import { IOA_BASE, MOST_URGENT } from './plan-types.ts'
 import type { ScenarioIed } from './scenario-schema.ts'
 
@@ -37,6 +38,7 @@ export function masterConfig(draft: Draft, id: string): MasterConfig {
     links: endsOf(draft, id),
     topology: links.map(({ link, ends, keys }) => ({ link, ends, pooled: keys !== 'local' })),
     ...(originator > 0 && { originator, taskPrefix: `${id}-` }),
+    ...seatOf(draft, id),
     stations: stations.map((rtu) => ({
       ca: cas.get(rtu.id) ?? 0,
       links: ways.nextHops(id, rtu.id).map((next) => linkOf(id, next)),

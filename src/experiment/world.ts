@@ -42,7 +42,8 @@ export function labNodeOf(
   switch (node.kind) {
     case 'master': {
       const random = randomStream(seed, `tasks ${node.id}`)
-      const policy = wrap(policyOf(plan.scheduler, means))
+      const { seat } = node.config
+      const policy = wrap(policyOf(plan.scheduler, { ...means, ...(seat && { seat }) }))
       return new Master(node.config, { policy, random: () => random.uniform() })
     }
     case 'gateway':

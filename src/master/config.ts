@@ -1,5 +1,5 @@
 import type { SecureLinkOptions } from '../protocol/index.ts'
-import type { Chain } from '../scheduler/index.ts'
+import type { CentreSeat, Chain } from '../scheduler/index.ts'
 import type { AgcConfig } from './agc.ts'
 import type { MeasurementsConfig } from './measurements.ts'
 import type { SetpointConfig } from './setpoints.ts'
@@ -34,6 +34,10 @@ export type MasterConfig = {
   readonly measurements: MeasurementsConfig
   /** The centre's own frequency meter; absent: it goes by what the machines report. */
   readonly meter?: { readonly bus: number; readonly periodMs: number }
+  /** Its place in a game with other centres. */
+  readonly seat?: CentreSeat
+  /** The other centres that it speaks with: agent, the link between them, and their originator address. */
+  readonly peers?: readonly { readonly agent: string; readonly link: number; readonly originator: number }[]
   readonly agc?: AgcConfig
   readonly shedding?: SheddingConfig
   readonly setpoints?: SetpointConfig

@@ -7,6 +7,7 @@ import { reportOrder, setpointCommand, singleCommand, stationCommand } from './c
 import type { MasterChain, MasterConfig } from './config.ts'
 import { Measurements } from './measurements.ts'
 import { type ChainSet, chainSetFaults, type MasterOrder, orderEvent } from './orders.ts'
+import { Peers } from './peers.ts'
 import { Planning } from './planning.ts'
 import { ReportSuites } from './report-suites.ts'
 import { Setpoints } from './setpoints.ts'
@@ -26,6 +27,9 @@ const DEFAULT_DRAIN_MS = 3_000
 const DEFAULT_INTERROGATION_TIMEOUT_MS = 10_000
 /** Clock synchronisation and interrogation give way to commands. */
 const STATION_PRIORITY = 4
+/** Between centres: grants before the rest of what may be on the link, and worth nothing by the next round. */
+const PEER_PRIORITY = 1
+const PEER_EXPIRY_MS = 500
 /** By then a test command that was not sent is told anew. */
 const TEST_EXPIRY_MS = 2_000
 /** Place of the originator address in an ASDU (IEC 60870-5-101, 7.2.3). */
@@ -61,6 +65,7 @@ export class Master implements LabNode {
   /** The last sample of the centre's own meter. */
   #meterHz: number | undefined
   readonly #reportSuites = new ReportSuites()
+  readonly #peers: Peers
   #tests = 0
 
   /** RangeError if an application names a chain that is not there or has no target. */
@@ -75,6 +80,7 @@ export class Master implements LabNode {
     this.#agc = config.agc && new Agc(config.agc)
     this.#shedding = config.shedding && new Shedding(config.shedding)
     this.#random = random
+    this.#peers = new Peers(config)
     const units = [...(config.agc?.units ?? []), ...(config.setpoints?.units ?? [])].map(({ chain }) => chain)
     for (const chain of [...units, ...(config.shedding?.chains ?? [])]) this.#targetOf(chain)
   }
@@ -150,6 +156,7 @@ export class Master implements LabNode {
     for (const event of this.#planning.step((link) => this.#ports.isUp(link), this.#deltaFHz, nowMs)) {
       this.#ports.event(event)
     }
+    this.#speak(nowMs)
     if (!this.#isDraining) {
       this.#callStations(nowMs)
       this.#tellReportSuites(nowMs)
@@ -157,6 +164,18 @@ export class Master implements LabNode {
       this.#control(nowMs)
     }
     this.#stepTasks(nowMs)
+  }
+
+  /** Hands what the policy has for other centres to their links. On a link that is down it would be late when it comes up. */
+  #speak(nowMs: number): void {
+    const { talk } = this.#planning
+    if (talk === undefined) return
+    for (const event of talk.takeEvents()) this.#ports.event(event)
+    for (const { link, asdu } of this.#peers.asdusOf(talk)) {
+      if (!this.#ports.isUp(link)) continue
+      const expiresAtMs = nowMs + PEER_EXPIRY_MS
+      this.#ports.send([link], { asdu, suite: 'aes', priority: PEER_PRIORITY, expiresAtMs }, undefined, nowMs)
+    }
   }
 
   #carryOut(order: MasterOrder, nowMs: number): void {
@@ -306,8 +325,10 @@ export class Master implements LabNode {
   }
 
   #onPort(event: PortEvent<Attempt | undefined>, nowMs: number): void {
-    if (event.kind === 'asdu') this.#onAsdu(event.asdu, event.suite, nowMs)
-    else if (event.kind === 'sent' && event.context !== undefined) {
+    if (event.kind === 'asdu') {
+      if (this.#peers.take(event, this.#planning.talk, nowMs)) this.#speak(nowMs)
+      else this.#onAsdu(event.asdu, event.suite, nowMs)
+    } else if (event.kind === 'sent' && event.context !== undefined) {
       const { link, suite, queueMs, keyWaitMs } = event
       this.#tasks.onSent(event.context, { link, suite, queueMs, keyWaitMs }, nowMs)
     } else if (event.kind === 'lost' && event.context !== undefined) this.#tasks.onLost(event.context, nowMs)

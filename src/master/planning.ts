@@ -1,5 +1,6 @@
 import type { LabEvent, PoolStatus, Suite } from '../runtime/contract.ts'
 import {
+  type CentreTalk,
   type Chain,
   type Decision,
   linkBetween,
@@ -68,6 +69,11 @@ export class Planning {
 
   get policyName(): string {
     return this.#policy.name
+  }
+
+  /** How the policy speaks with those of other centres. */
+  get talk(): CentreTalk | undefined {
+    return this.#policy.talk
   }
 
   get disabled(): readonly string[] {

@@ -32,6 +32,7 @@ export {
 } from './iec104/asdu.ts'
 export { type ApciCloseReason, ApciConnection, type ApciEffect, type ApciOptions } from './iec104/connection.ts'
 export { WireError, type WireFault } from './iec104/errors.ts'
+export { CENTRE_MESSAGE_TYPE, centreOctetsOf, encodeCentreAsdu } from './iec104/private.ts'
 export { StreamSession, type StreamSessionEffect } from './iec104/stream-session.ts'
 export { type Cp24Time2a, type Cp56Time2a, cp56 } from './iec104/time.ts'
 export {

@@ -3,6 +3,7 @@ export * from './game/index.ts'
 export { type GreedyOptions, GreedyPolicy } from './greedy.ts'
 export { demandBps, kappaBits, pooledHops } from './key-cost.ts'
 export {
+  type CentreTalk,
   type Decision,
   type Plan,
   type Policy,

@@ -1,4 +1,5 @@
 import { type ForecasterName, forecasterOf, shippedWeights } from '../forecast/index.ts'
+import { type CentreSeat, centrePolicyOf } from './game/centre-policies.ts'
 import { type GameSpec, LabGamePolicy } from './game/lab-policy.ts'
 import { GreedyPolicy } from './greedy.ts'
 import type { Policy } from './policy.ts'
@@ -44,6 +45,8 @@ export type PolicyMeans = {
   /** Milliseconds of a clock that does not go back; without one the work is limited instead, and the same views give the same plans. */
   readonly now?: () => number
   readonly solver?: Solver
+  /** For `game`: the place of this control centre among others. Absent: one scheduler plans for all agents. */
+  readonly seat?: CentreSeat
 }
 
 const ROLLING: RollingSpec = {
@@ -63,7 +66,8 @@ export function policyOf(spec: PolicySpec, means: PolicyMeans = {}): Policy {
   if (policy === 'game') {
     const { game } = spec
     if (game === undefined) throw new RangeError('the policy game needs its agents')
-    return new LabGamePolicy({ spec: game, horizonS, minDwellMs: dwellS * 1000, messagesPerRekey })
+    const options = { spec: game, horizonS, minDwellMs: dwellS * 1000, messagesPerRekey }
+    return means.seat === undefined ? new LabGamePolicy(options) : centrePolicyOf(options, means.seat)
   }
   if (policy === 'greedy') {
     return new GreedyPolicy({ horizonS, minDwellMs: dwellS * 1000, protectedPriority, messagesPerRekey })

@@ -1,5 +1,6 @@
-import type { PoolStatus, StockLevel, Suite } from '../runtime/contract.ts'
+import type { LabEvent, PoolStatus, StockLevel, Suite } from '../runtime/contract.ts'
 import type { Chain, ChainState } from './chain.ts'
+import type { GrantMessage } from './game/grant-messages.ts'
 import type { PlanDetail } from './rolling/detail.ts'
 import type { Topology } from './topology.ts'
 import { linksAlong } from './topology.ts'
@@ -55,9 +56,21 @@ export type StockOutlook = {
   readonly stockLowerBits: readonly number[]
 }
 
+/** How a policy speaks with those of other control centres. Agents are named as in the game. */
+export type CentreTalk = {
+  /** A message of another agent; what it says has not been checked. */
+  readonly take: (from: string, message: GrantMessage, nowMs: number) => void
+  /** What is to be sent, since the last call. */
+  readonly takeMessages: () => readonly { readonly to: string; readonly message: GrantMessage }[]
+  /** What is to be told, since the last call. */
+  readonly takeEvents: () => readonly LabEvent[]
+}
+
 /** A scheduling policy. Pure: the plan depends on the views it was shown and their times alone. */
 export interface Policy {
   readonly name: string
+  /** Absent: it plans alone. */
+  readonly talk?: CentreTalk
   /** Plans for the tick at `nowMs` (lab time, not going back). */
   plan(view: SchedulerView, nowMs: number): Plan
 }

@@ -25,7 +25,7 @@ export async function createLabNode({ id, role, config, seed }: ProcessSpec): Pr
       ])
       const { master, scheduler } = config as MasterProcessConfig
       const random = randomStream(seed, `tasks ${id}`)
-      const policy = await livePolicyOf(scheduler)
+      const policy = await livePolicyOf(scheduler, master.seat)
       return new Master(master, { policy, random: () => random.uniform() })
     }
     case 'gateway':
@@ -40,10 +40,10 @@ export async function createLabNode({ id, role, config, seed }: ProcessSpec): Pr
 }
 
 /** The policy of a live master: its solves end by the clock. */
-async function livePolicyOf(spec: MasterProcessConfig['scheduler']): Promise<Policy> {
+async function livePolicyOf(spec: PolicySpec, seat: MasterConfig['seat']): Promise<Policy> {
   const { policyOf } = await import('../../scheduler/index.ts')
   const solver = spec.solver === 'highs' ? { solver: await highsSolver() } : {}
-  return policyOf(spec, { now: () => performance.now(), ...solver })
+  return policyOf(spec, { now: () => performance.now(), ...solver, ...(seat && { seat }) })
 }
 
 async function highsSolver(): Promise<Solver> {
@@ -63,9 +63,9 @@ export async function orderOf(
     case 'setEnabled':
       return { kind: 'setEnabled', request, chain: control.chain, enabled: control.enabled }
     case 'setPolicy': {
-      const { scheduler } = config as MasterProcessConfig
+      const { scheduler, master } = config as MasterProcessConfig
       const policy = control.policy as PolicySpec['policy']
-      return { kind: 'setPolicy', request, policy: await livePolicyOf({ ...scheduler, policy }) }
+      return { kind: 'setPolicy', request, policy: await livePolicyOf({ ...scheduler, policy }, master.seat) }
     }
     default:
       return `the master cannot ${control.kind}`

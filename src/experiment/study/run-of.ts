@@ -50,6 +50,7 @@ export function runOf({ id, row, seed, scenario, variant }: Job, { version, cloc
   let schedulerS = 0
   const timed = (policy: Policy): Policy => ({
     name: policy.name,
+    ...(policy.talk && { talk: policy.talk }),
     plan(view, nowMs) {
       const begunS = clockS()
       const made = policy.plan(view, nowMs)

@@ -1,4 +1,6 @@
 /** TSO and DSOs on one key pool: the Stackelberg game (31)-(35), its solvers, fairness and policies. */
+
+export type { CentreSeat } from './centre-policies.ts'
 export { type ChanceInput, chanceHolds, normalQuantile, type SharedRow, sharedRow, spreadOf } from './chance.ts'
 export { type ChoiceOptions, type ChoiceResult, solveChoice } from './choice.ts'
 export type { ChoiceClass } from './choice-class.ts'
@@ -7,15 +9,29 @@ export { type ExactMemo, type ExactOptions, type ExactResult, solveExact } from 
 export { type AgentDelivery, type Fairness, fairnessOf, jain, priceOfFairness } from './fairness.ts'
 export { answerTo, type Frontier, frontierOf } from './frontier.ts'
 export {
+  type Budget,
+  type FollowerBasis,
+  type FollowerEffect,
   type FollowerInput,
-  type GrantEffect,
+  type FollowerNow,
+  type FollowerOptions,
   GrantFollower,
+} from './grant-follower.ts'
+export {
   GrantLeader,
-  type GrantMessage,
+  type LeaderBasis,
+  type LeaderEffect,
   type LeaderInput,
+  type LeaderOptions,
   type LeaderRound,
-  type OfferPoint,
-} from './grants.ts'
+  type RoundResult,
+  type RoundSolver,
+  type RoundTable,
+  type Seat,
+  type SeatGrant,
+} from './grant-leader.ts'
+export type { GrantMessage, Offer, OfferAnswers, OfferForm, OfferPoint } from './grant-messages.ts'
+export { encodeGrantMessage, GrantAssembler, peekGrantPart } from './grant-octets.ts'
 export { type KktForm, kktAnswer, kktMilp } from './kkt-milp.ts'
 export { type AgentSpec, type GameSpec, type LabGameOptions, LabGamePolicy } from './lab-policy.ts'
 export { type LdCpOptions, type LdCpResult, type LdCpRound, solveLdCp } from './ld-cp.ts'
@@ -46,6 +62,7 @@ export {
   type StackelbergOptions,
   StackelbergPolicy,
 } from './policies.ts'
+export { roundSolverOf } from './round-solvers.ts'
 export { planAlone, type SocialOptimum, solveSocial } from './single.ts'
 export { type KeySupply, type StockReport, StockWorld, type StockWorldOptions, type WorldAgent } from './stock-world.ts'
 export { fullDemandBps, type GridTerms, gameChainOf, type TaskChain } from './terms.ts'

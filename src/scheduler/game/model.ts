@@ -165,6 +165,14 @@ export function bitsOf(agent: GameAgent, choices: Choices, riskPriceBits: number
   return sumOf(agent, choices, (option) => weightBits(option, riskPriceBits))
 }
 
+/** Key of an agent's heaviest options at a risk price, bits. */
+export function mostBitsOf(agent: GameAgent, riskPriceBits: number): number {
+  const heaviest = agent.chains.map(({ options }) =>
+    options.reduce((best, option, i) => (option.meanBits > (options[best]?.meanBits ?? 0) ? i : best), 0),
+  )
+  return bitsOf(agent, heaviest, riskPriceBits)
+}
+
 /** Mean and variance of the key of an agent's choices. */
 export function demandOf(
   agent: GameAgent,

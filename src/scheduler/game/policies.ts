@@ -2,7 +2,7 @@ import type { ChainState } from '../chain.ts'
 import { type ChanceInput, sharedRow, spreadOf } from './chance.ts'
 import { type ExactMemo, solveExact } from './exact.ts'
 import { type LdCpOptions, solveLdCp } from './ld-cp.ts'
-import { bitsOf, type Choices, demandOf, type Game, type GameAgent } from './model.ts'
+import { bitsOf, type Choices, demandOf, type Game, type GameAgent, mostBitsOf } from './model.ts'
 import { planAlone, solveSocial } from './single.ts'
 import { fullDemandBps, type GridTerms, gameChainOf, type TaskChain } from './terms.ts'
 
@@ -65,7 +65,8 @@ export class SplitPolicy implements GamePolicy {
   #decide(view: GameView): GameDecision {
     const shares = this.shares(view.agents)
     const plans = view.agents.map((agent, a) => {
-      const input = view.stocks.length > 1 ? view.stocks[a] : scaled(view.stocks[0], shares[a] ?? 0)
+      const [pool] = view.stocks
+      const input = view.stocks.length > 1 ? view.stocks[a] : pool && scaled(pool, shares[a] ?? 0)
       if (input === undefined) return { grant: 0, states: agent.states }
       const planned = gameAgentOf(agent, a, view)
       const row = sharedRow(input, this.#spreads[a] ?? firstSpread(input))
@@ -181,7 +182,7 @@ export function gameOf(
   const game = {
     leader,
     followers: followers.map((agent, j) => {
-      const most = bitsOf(agent, agent.chains.map(heaviest), row.riskPriceBits)
+      const most = mostBitsOf(agent, row.riskPriceBits)
       return { ...agent, floorBits: Math.min(most, Math.floor(floorRatio * (shares[j + 1] ?? 0) * row.budgetBits)) }
     }),
     followerWeight,
@@ -198,7 +199,12 @@ export function demandShares(agents: readonly AgentView[]): readonly number[] {
   return demands.map((demand) => (all > 0 ? demand / all : 1 / agents.length))
 }
 
-function gameAgentOf({ id, chains, states }: AgentView, index: number, { windowS, terms }: GameView): GameAgent {
+/** An agent with the options of its chains; the one of index 0 leads. */
+export function gameAgentOf(
+  { id, chains, states }: AgentView,
+  index: number,
+  { windowS, terms }: Pick<GameView, 'windowS' | 'terms'>,
+): GameAgent {
   const role = index === 0 ? 'leader' : 'follower'
   return { id, chains: chains.map((chain, l) => gameChainOf(chain, states[l] ?? 0, { windowS, terms, role })) }
 }
@@ -211,18 +217,13 @@ function varianceOf(agents: readonly GameAgent[], choices: readonly Choices[]): 
   return agents.reduce((sum, agent, a) => sum + demandOf(agent, choices[a] ?? []).varianceBits2, 0)
 }
 
-function heaviest({ options }: GameAgent['chains'][number]): number {
-  return options.reduce((best, option, i) => (option.meanBits > (options[best]?.meanBits ?? 0) ? i : best), 0)
-}
-
 /** A first guess of the spread: a tenth of what there is. */
-function firstSpread({ stockBits, supplyBits }: ChanceInput): number {
+export function firstSpread({ stockBits, supplyBits }: ChanceInput): number {
   return 0.1 * (stockBits + supplyBits.reduce((sum, bits) => sum + bits, 0))
 }
 
 /** A part of a pool: means by the part, deviations of sources that all share by the part as well. */
-function scaled(input: ChanceInput | undefined, part: number): ChanceInput | undefined {
-  if (input === undefined) return undefined
+export function scaled(input: ChanceInput, part: number): ChanceInput {
   return {
     stockBits: part * input.stockBits,
     supplyBits: input.supplyBits.map((bits) => part * bits),
