@@ -642,6 +642,47 @@ do
     [126] = { 'F_DR_TA_1', NOF, LOF, SOF, CP56 },
     [127] = { 'F_SC_NB_1', NOF, CP56, CP56 },
   }
+  -- Type 136: messages between control centres that play for key (docs/game.md), in parts.
+  local KINDS, FORMS = { 'call', 'offer', 'grant', 'taken' }, { [0] = 'demand', 'points', 'chains' }
+  local function game(kind, abbrev, name, ...)
+    return field(kind, 'game.' .. abbrev, name, ...)
+  end
+  local kind = game('uint8', 'kind', 'Message', base.DEC, KINDS)
+  local partAt = game('uint8', 'part', 'Part, from 0', base.DEC)
+  local parts = game('uint8', 'parts', 'Parts', base.DEC)
+  local round = game('uint32', 'round', 'Round', base.DEC)
+  local form = game('uint8', 'form', 'Form of the offer', base.DEC, FORMS)
+  local entries = game('uint16', 'entries', 'Points or chains', base.DEC)
+  local body = game('bytes', 'body', 'Body')
+  local states = game('bytes', 'states', 'States of the chains')
+  local function amount(abbrev, name)
+    return game('double', abbrev, name)
+  end
+  local cap, price = amount('cap', 'No grant above, bits'), amount('price', 'Risk price, bits per bit squared')
+  local demand, most = amount('demand', 'Demand with the one-time pad, bit/s'), amount('most', 'Most key, bits')
+  local variance, granted, taken = amount('variance', 'Variance, bits squared'), amount('grant', 'Grant, bits'), amount('taken', 'Key of the answer, bits')
+  -- What the first part of a message begins with: field and size of each.
+  local BODIES = {
+    { { form, 1 }, { price, 8 }, { cap, 8 } },
+    { { demand, 8 }, { most, 8 }, { variance, 8 }, { form, 1 }, { entries, 2 } },
+    { { granted, 8 }, { price, 8 }, { entries, 2 } },
+    { { taken, 8 }, { variance, 8 } },
+  }
+  types[136] = { 'message between control centres', { size = 7, add = function(tree, range)
+    tree:add(kind, range(0, 1))
+    tree:add(partAt, range(1, 1))
+    tree:add(parts, range(2, 1))
+    tree:add_le(round, range(3, 4))
+    local number, size, at = range(0, 1):uint(), range:len(), 7
+    if range(1, 1):uint() == 0 then
+      for _, entry in ipairs(BODIES[number] or {}) do
+        if at + entry[2] > size then break end
+        tree:add_le(entry[1], range(at, entry[2]))
+        at = at + entry[2]
+      end
+    end
+    if at < size then tree:add(number == 3 and states or body, range(at, size - at)) end
+  end, extra = function(_, left) return left - 7 end } }
   f.asdu = ProtoField.none('q3p.asdu', 'Information objects')
   f['asdu.ioa'] = ProtoField.uint24('q3p.asdu.ioa', 'Information object address', base.DEC)
 end
@@ -668,7 +709,7 @@ local function addObjects(range, tree)
     for j = 2, #row do
       local element = row[j]
       if at + element.size > range:len() then return part:add_proto_expert_info(x.apdu, 'Octets are missing') end
-      local size = element.size + (element.extra and element.extra(range(at, 1)) or 0)
+      local size = element.size + (element.extra and element.extra(range(at, 1), range:len() - at) or 0)
       if at + size > range:len() then return part:add_proto_expert_info(x.apdu, 'Octets are missing') end
       element.add(object, range(at, size))
       at = at + size

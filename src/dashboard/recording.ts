@@ -8,6 +8,7 @@ const NAMES: ReadonlySet<string> = new Set([
   'grid.collapsed',
   'pool',
   'plan',
+  'game.basis',
   'task.issued',
   'task.sent',
   'task.done',

@@ -58,6 +58,8 @@ export function lineOf(record: LabRecord, head: LabHead): Line | undefined {
     subject,
   })
   switch (record.name) {
+    case 'game.basis':
+      return basisLine(record)
     case 'qkd.break':
       return line('link', 'bad', `Link ${linkId()} is broken`, linkId())
     case 'qkd.repair':
@@ -86,6 +88,22 @@ export function lineOf(record: LabRecord, head: LabHead): Line | undefined {
     default:
       return undefined
   }
+}
+
+/** Who is not heard in the game between control centres; the ordinary case is told when it comes back. */
+const BASES: Readonly<Record<string, readonly [tone: Line['tone'], text: (agent: unknown) => string]>> = {
+  offer: ['good', (agent) => `${agent} is heard by the leader: its offer counts`],
+  lastOffer: ['warn', (agent) => `No offer of ${agent}: the leader plans with its last one`],
+  share: ['bad', (agent) => `No offer of ${agent}: the leader sets its share by demand aside`],
+  grant: ['good', (agent) => `${agent} has a grant`],
+  lastGrant: ['warn', (agent) => `No new grant for ${agent}: it keeps within its last one`],
+  floor: ['bad', (agent) => `No grant for ${agent} for long: it keeps within its floor`],
+}
+
+function basisLine(record: LabRecord): Line | undefined {
+  const [tone, text] = BASES[String(record['basis'])] ?? []
+  if (tone === undefined || text === undefined) return undefined
+  return { kind: 'plan', tone, text: text(record['agent']), subject: String(record['agent'] ?? '') }
 }
 
 function disturbanceText(record: LabRecord): string {

@@ -1,6 +1,7 @@
 /** The metrics of a run, from its records alone: a pure function, so that any run can be judged again from its files. */
 import type { LabEvent } from '../runtime/contract.ts'
 import { type PoolTotals, poolTotals, reconcileBooks } from './books.ts'
+import { type GameMetrics, gameMetricsOf } from './game-metrics.ts'
 import { byName, type LabRecord, numberOf, textOf } from './records.ts'
 import { type TaskRecord, tasksOf } from './tasks.ts'
 
@@ -72,6 +73,8 @@ export type Metrics = ClassMetrics & {
   readonly deadlineMisses: number
   /** Changes of chains' states or paths by the scheduler. */
   readonly switches: number
+  /** Where control centres play for key by messages. */
+  readonly game?: GameMetrics
   readonly booksBalanced: boolean
   readonly bookDifferences: readonly string[]
   /** Q3P frames sent, all nodes. */
@@ -97,6 +100,8 @@ export function metricsOf(records: readonly LabRecord[], context: MetricsContext
   const grid = gridOf(named)
   const counters = named.get('counters') ?? []
   const all = classMetrics(tasks)
+  const lastMs = records.reduce((last, { tMs }) => Math.max(last, tMs), 0)
+  const game = gameMetricsOf(records, context.durationS === undefined ? lastMs : context.durationS * 1000)
   const invalidReasons = [
     ...(context.problems ?? []),
     ...missingCounters(counters, context.nodes ?? []),
@@ -120,6 +125,7 @@ export function metricsOf(records: readonly LabRecord[], context: MetricsContext
     keys: keys?.metrics ?? null,
     deadlineMisses: all.late + all.failed,
     switches: switchesOf(named),
+    ...(game && { game }),
     booksBalanced: books.agree,
     bookDifferences: books.differences,
     frames: total(counters, 'framesSent'),

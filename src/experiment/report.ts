@@ -1,4 +1,5 @@
 /** The report of a run: plain text for the terminal, and the same as one self-contained HTML page. */
+import type { GameMetrics } from './game-metrics.ts'
 import type { ClassMetrics, Metrics } from './metrics.ts'
 import type { TaskRecord } from './tasks.ts'
 
@@ -60,9 +61,8 @@ function headLines(metrics: Metrics, { name, durationS }: ReportHead): readonly 
 }
 
 function tablesOf(metrics: Metrics): readonly Table[] {
-  return [resultTable(metrics), classTable(metrics), keyTable(metrics), bookTable(metrics), lostTable(metrics)].filter(
-    ({ rows, note }) => rows.length > 0 || note !== undefined,
-  )
+  const tables = [resultTable, classTable, keyTable, gameTable, bookTable, lostTable].map((table) => table(metrics))
+  return tables.filter(({ rows, note }) => rows.length > 0 || note !== undefined)
 }
 
 function resultTable(metrics: Metrics): Table {
@@ -121,6 +121,32 @@ function keyTable({ keys }: Metrics): Table {
       ['change of the stock', String(keys.stockChangeBits)],
       ['level of the stock', levels.join(', ')],
       ['breaks of links', String(keys.breaks)],
+    ],
+  }
+}
+
+function gameTable({ game }: Metrics): Table {
+  if (game === undefined) return { title: '', head: [], rows: [] }
+  const times = (quantiles: GameMetrics['roundMs']) =>
+    quantiles === null
+      ? '-'
+      : `${quantiles.median.toFixed(1)} (95 % ${quantiles.p95.toFixed(1)}, largest ${quantiles.max.toFixed(1)})`
+  const seconds = (of: Readonly<Record<string, number>>) =>
+    Object.entries(of)
+      .map(([agent, s]) => `${agent} ${s.toFixed(1)}`)
+      .join(', ')
+  return {
+    title: 'Game between control centres',
+    head: ['', ''],
+    rows: [
+      ['rounds', String(game.rounds)],
+      ['offers wanted', String(game.offersWanted)],
+      ['of them missing: last offer / share by demand used', `${game.lastOffersUsed} / ${game.sharesUsed}`],
+      ['grants confirmed', String(game.grantsTaken)],
+      ['call to settlement, ms', times(game.roundMs)],
+      ['grant to confirmation, ms', times(game.roundTripMs)],
+      ['within an older grant, s', seconds(game.lastGrantS)],
+      ['within the floor, s', seconds(game.floorS)],
     ],
   }
 }

@@ -57,7 +57,10 @@ export class ProcessMetrics {
       registers,
     })
     const { role } = options
-    if (role === 'master') this.#watchTasks()
+    if (role === 'master') {
+      this.#watchTasks()
+      this.#watchGame()
+    }
     if (role === 'ied') this.#watchBreaker()
     if (role === 'grid') this.#watchGrid()
     if (role !== 'grid' && role !== 'keyserver') this.#watchHops()
@@ -127,6 +130,26 @@ export class ProcessMetrics {
     const chains = this.#gauge('q104_chains', 'Control chains by state', ['state'])
     this.#on.set('plan', (event) => {
       for (const state of CHAIN_STATES) chains.set({ state }, Number(event[state] ?? 0))
+    })
+  }
+
+  #watchGame(): void {
+    const rounds = this.#counter('q104_game_rounds_total', 'Rounds that the leading control centre has settled', [])
+    const missed = this.#counter('q104_game_offers_missed_total', 'Offers in whose place another was planned with', [
+      'by',
+    ])
+    this.#on.set('game.round', ({ lastOffers, shares }) => {
+      rounds.inc()
+      missed.inc({ by: 'last offer' }, Number(lastOffers ?? 0))
+      missed.inc({ by: 'share' }, Number(shares ?? 0))
+    })
+    const trip = this.#latency('q104_game_grant_round_trip_seconds', 'From a grant to its confirmation', ['agent'])
+    this.#on.set('game.taken', ({ agent, roundTripMs }) => {
+      if (typeof roundTripMs === 'number') trip.observe({ agent: String(agent) }, roundTripMs / 1000)
+    })
+    const granted = this.#gauge('q104_game_grant_bits', 'Key that this control centre was granted last', [])
+    this.#on.set('game.grant', ({ grantBits }) => {
+      if (typeof grantBits === 'number') granted.set(grantBits)
     })
   }
 

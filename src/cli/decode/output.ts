@@ -1,5 +1,6 @@
 import { type Asdu, typeIdOf } from '../../protocol/index.ts'
 import { causeText, objectData, objectText } from '../client/describe.ts'
+import { centrePartOf, centrePartText } from './centre-message.ts'
 import type { Content, DecodedFrame } from './decoder.ts'
 import type { FrameFields } from './frame-fields.ts'
 
@@ -50,6 +51,8 @@ function contentData(content: Content): object {
   const { apdu, asdu } = content
   const told = apdu.format === 'I' ? { format: 'I', sendSeq: apdu.sendSeq, recvSeq: apdu.recvSeq } : apdu
   if (asdu === undefined || apdu.format !== 'I') return { apdu: told }
+  const centre = centrePartOf(apdu.asdu)
+  if (centre !== undefined) return { apdu: { ...told, centre } }
   if ('code' in asdu) return { apdu: { ...told, octets: Buffer.from(apdu.asdu).toString('hex'), fault: asdu } }
   const { type, cot, negative, test, oa, ca, sq, objects } = asdu
   const header = { type, typeId: typeIdOf(type), cot, cause: causeText(asdu), negative, test, oa, ca, sq }
@@ -99,6 +102,8 @@ function contentTexts(content: Content): string[] {
   if (apdu.format === 'S') return [`S (${apdu.recvSeq})`]
   if (apdu.format === 'U') return [`U ${apdu.function}`]
   const numbers = `I (${apdu.sendSeq},${apdu.recvSeq})`
+  const centre = centrePartOf(apdu.asdu)
+  if (centre !== undefined) return [`${numbers}  ${centrePartText(centre)}`]
   if (asdu === undefined || 'code' in asdu) return [`${numbers}  ASDU malformed: ${asdu?.code ?? ''}`]
   return asduTexts(asdu).map((text) => `${numbers}  ${text}`)
 }

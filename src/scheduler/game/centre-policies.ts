@@ -157,7 +157,7 @@ class LeaderPolicy implements Policy {
     const places = this.#desk.placesOf(view, nowMs)
     const { own, agent, demandBps } = this.#desk.agentOf(view, places, 'leader')
     if (this.#leader.isPlaying) this.#carryOut(this.#leader.handle({ kind: 'wake' }, nowMs))
-    if (!this.#leader.isPlaying && nowMs >= this.#nextRoundMs && view.status.capBits > 0) {
+    if (!this.#leader.isPlaying && nowMs >= this.#nextRoundMs && hasStock(view)) {
       // Rounds keep their beat, also when one began late.
       const sinceMs = Number.isFinite(this.#nextRoundMs) ? (nowMs - this.#nextRoundMs) % this.#roundMs : 0
       this.#nextRoundMs = nowMs - sinceMs + this.#roundMs
@@ -235,7 +235,7 @@ class FollowerPolicy implements Policy {
     const places = this.#desk.placesOf(view, nowMs)
     const { own, agent, demandBps } = this.#desk.agentOf(view, places, 'follower')
     const { share } = this.#seat
-    if (view.status.capBits > 0) {
+    if (hasStock(view)) {
       this.#agent = agent
       const now = { agent, demandBps, floor: this.#floorOf(view, agent) }
       this.#follower ??= this.#newFollower(now)
@@ -288,6 +288,11 @@ class FollowerPolicy implements Policy {
       }
     }
   }
+}
+
+/** Before the pool was given its first key it is not empty but not there yet. */
+function hasStock({ status }: SchedulerView): boolean {
+  return status.capBits > 0 && status.books.generatedBits > 0
 }
 
 /** What an agent's chains take with the one-time pad, bit/s. */
