@@ -1,5 +1,9 @@
-import { typeIdOf } from '../../protocol/index.ts'
-import type { DecodedFrame } from './decoder.ts'
+import { CENTRE_MESSAGE_TYPE, typeIdOf } from '../../protocol/index.ts'
+import { centrePartOf } from './centre-message.ts'
+import type { Content, DecodedFrame } from './decoder.ts'
+
+/** Name of messages between control centres, which have no label in the standard. */
+const CENTRE = 'centre message'
 
 /** Counts over a capture. */
 export type CaptureCounts = {
@@ -32,8 +36,9 @@ export class Summary {
       counts.repeats.set(opened.sequence, (counts.repeats.get(opened.sequence) ?? 0) + 1)
       return
     }
-    if (opened.tag === 'bad' || content?.kind !== 'apdu' || content.asdu === undefined || 'code' in content.asdu) return
-    const { type } = content.asdu
+    if (opened.tag === 'bad' || content?.kind !== 'apdu') return
+    const type = typeOf(content)
+    if (type === undefined) return
     const byType = counts.asdus.get(fields.channel) ?? new Map<string, number>()
     counts.asdus.set(fields.channel, byType)
     byType.set(type, (byType.get(type) ?? 0) + 1)
@@ -58,6 +63,14 @@ export class Summary {
   }
 }
 
+function typeOf({ apdu, asdu }: Content & { readonly kind: 'apdu' }): string | undefined {
+  if (asdu === undefined || apdu.format !== 'I') return undefined
+  if (!('code' in asdu)) return asdu.type
+  const centre = centrePartOf(apdu.asdu)
+  return centre && `${CENTRE} (${centre.kind})`
+}
+
 function idOf(type: string): number {
+  if (type.startsWith(CENTRE)) return CENTRE_MESSAGE_TYPE
   return typeIdOf(type as Parameters<typeof typeIdOf>[0])
 }
