@@ -86,8 +86,15 @@ export function layoutOf(head: Pick<LabHead, 'nodes' | 'links'>, width: number):
   for (const [index, { id }] of gateways.entries()) {
     nodes.push({ id, kind: 'gateway', x: columns.gateway, y: (gatewayYs[index] ?? 0) - box.height / 2, ...box })
   }
-  for (const { id } of masters) {
-    nodes.push({ id, kind: 'master', x: columns.master, y: mean(gatewayYs, height / 2) - box.height / 2, ...box })
+  // A centre alone stands amid the gateways, one of several beside the gateway that its first link goes to.
+  const trunkYs = masters.map(({ id }) => {
+    const first = [...(neighbours.get(id) ?? [])].find((neighbour) => gatewayIds.includes(neighbour)) ?? ''
+    return gatewayYs[gatewayIds.indexOf(first)] ?? height / 2
+  })
+  const bounds = { from: PAD_PX + box.height / 2, to: height - PAD_PX - box.height / 2 }
+  const masterYs = masters.length === 1 ? [mean(gatewayYs, height / 2)] : spread(trunkYs, ROW_PX, bounds)
+  for (const [index, { id }] of masters.entries()) {
+    nodes.push({ id, kind: 'master', x: columns.master, y: (masterYs[index] ?? 0) - box.height / 2, ...box })
   }
   const byId = new Map(nodes.map((node) => [node.id, node]))
   const links = head.links.flatMap(({ link, id, ends: [a, b] }) => {

@@ -1,4 +1,4 @@
-import { type AsduView, cot, decodeAsdu, peekAsdu, typeIdOf, WireError } from '../protocol/index.ts'
+import { type AsduView, cot, peekAsdu, typeIdOf } from '../protocol/index.ts'
 import type { LabNode, NodeEffect, NodeInput, Suite, Wake } from '../runtime/contract.ts'
 import { LinkPorts, type PortEvent } from '../runtime/link-ports.ts'
 import type { Chain, Policy } from '../scheduler/index.ts'
@@ -9,6 +9,7 @@ import { Measurements } from './measurements.ts'
 import { type ChainSet, chainSetFaults, type MasterOrder, orderEvent } from './orders.ts'
 import { Peers } from './peers.ts'
 import { Planning } from './planning.ts'
+import { valuesOf } from './point-values.ts'
 import { ReportSuites } from './report-suites.ts'
 import { Setpoints } from './setpoints.ts'
 import { Shedding } from './shedding.ts'
@@ -365,45 +366,4 @@ export class Master implements LabNode {
     this.#tickAtMs = Number.POSITIVE_INFINITY
     this.#ports.close(nowMs)
   }
-}
-
-type PointValue = {
-  readonly ioa: number
-  readonly value: number
-  readonly tagWallMs: number
-  readonly isValid: boolean
-}
-
-/** Measured values and single points of an ASDU; none for other types and for octets that are no ASDU. */
-function valuesOf(octets: Uint8Array, wallMs: number): readonly PointValue[] {
-  try {
-    const asdu = decodeAsdu(octets)
-    switch (asdu.type) {
-      case 'M_ME_TF_1':
-      case 'M_ME_NC_1':
-        return asdu.objects.map(({ ioa, value: { value, qds, ...rest } }) => {
-          const isValid = Number.isFinite(value) && !qds.invalid && !qds.notTopical
-          return { ioa, value, tagWallMs: tagOf(rest, wallMs), isValid }
-        })
-      case 'M_SP_TB_1':
-      case 'M_SP_NA_1':
-        return asdu.objects.map(({ ioa, value: { siq, ...rest } }) => {
-          const isValid = !siq.invalid && !siq.notTopical
-          return { ioa, value: siq.on ? 1 : 0, tagWallMs: tagOf(rest, wallMs), isValid }
-        })
-      default:
-        return []
-    }
-  } catch (error) {
-    if (error instanceof WireError) return []
-    throw error
-  }
-}
-
-/** The time tag if there is a valid one, else the time of arrival. */
-function tagOf(
-  tagged: { readonly time?: { readonly wallMs: number; readonly invalid: boolean } },
-  wallMs: number,
-): number {
-  return tagged.time === undefined || tagged.time.invalid ? wallMs : tagged.time.wallMs
 }
