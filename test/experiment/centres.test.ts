@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { ChainDesk } from '../../src/cli/api/chain-desk.ts'
 import { type LabRecord, parseScenario, planOf, type Scenario, worldOf } from '../../src/experiment/index.ts'
 import { cryptoReady } from '../../src/protocol/index.ts'
 
@@ -101,12 +102,41 @@ t.test('a centre that is cut off goes on within its last grant, then its floor, 
 })
 
 t.test('a lab of several centres plans with other policies too', async (t) => {
-  for (const policy of ['static', 'greedy'] as const) {
-    const { metrics } = run({ durationS: 8, scheduler: { ...SCENARIO.scheduler, policy } })
+  for (const policy of ['static', 'greedy', 'rolling'] as const) {
+    const { metrics } = run({ durationS: 3, scheduler: { ...SCENARIO.scheduler, policy } })
     t.same(metrics.invalidReasons, [])
     t.equal(metrics.game, undefined)
   }
 })
+
+t.test('a change of chains reaches every master, or none', async (t) => {
+  const given: string[] = []
+  let refuses = ''
+  const desk = new ChainDesk({
+    scenario: SCENARIO,
+    apply: async (master, { chains }) => {
+      given.push(sorted(`${master} ${chains.map(({ chain }) => chain.id).join(' ')}`))
+      return master === refuses ? 'cannot' : undefined
+    },
+    onChange: () => {},
+  })
+  t.match(await desk.remove('setpoint-33'), { kind: 'ok' })
+  t.same(
+    given.splice(0),
+    ['tso agc-30 agc-31', 'dso1 setpoint-37 shedding-3', 'dso2 setpoint-32 shedding-8'].map(sorted),
+    'each its own',
+  )
+  refuses = 'dso2'
+  t.match(await desk.remove('setpoint-37'), { kind: 'refused', status: 409 })
+  t.same(given.splice(0).slice(-2), ['tso agc-30 agc-31', 'dso1 setpoint-37 shedding-3'].map(sorted), 'taken back')
+  t.ok(desk.list().some(({ id }) => id === 'setpoint-37'))
+})
+
+/** The chains of a line in the order of the plan are of no interest. */
+function sorted(line: string): string {
+  const [master = '', ...chains] = line.split(' ')
+  return [master, ...chains.sort()].join(' ')
+}
 
 t.test('areas, seats and links of several masters are checked', async (t) => {
   const problemsOf = (from: string, to: string): string => {
