@@ -12,6 +12,10 @@ const SIZES = [
 const KKT_LIMIT_S = 30
 /** Games for HiGHS, which takes seconds on some. */
 const KKT_GAMES = 8
+/** Other games that every solver works on before the first that is measured; HiGHS, which takes long on each, on fewer. */
+const WARM_UP_GAMES = 60
+const WARM_UP_KKT_GAMES = 2
+const WARM_UP_SEED = 10_000
 const FLOORS = [0, 0.9] as const
 const BUDGET_RATIO = 0.5
 const FOLLOWER_WEIGHT = 0.5
@@ -34,15 +38,20 @@ export async function solvers(games: number): Promise<void> {
   ]
   for (const [leaderChains, followers] of SIZES) {
     for (const floorRatio of FLOORS) {
-      const drawn = Array.from({ length: games }, (_, seed) =>
+      const gameOf = (seed: number) =>
         randomGame(seed, {
           leaderChains,
           followerChains: [followers, followers, followers],
           budgetRatio: BUDGET_RATIO,
           followerWeight: FOLLOWER_WEIGHT,
           floorRatio,
-        }),
-      )
+        })
+      // A control centre plays twice a second for days: what is measured is code that has been compiled.
+      for (let i = 0; i < WARM_UP_GAMES; i++) {
+        progress(`${leaderChains}+3x${followers}, floor ${floorRatio}: warm-up ${i + 1} of ${WARM_UP_GAMES}`)
+        measure(new Map(), gameOf(WARM_UP_SEED + i), i < WARM_UP_KKT_GAMES ? kkt : undefined)
+      }
+      const drawn = Array.from({ length: games }, (_, seed) => gameOf(seed))
       const measured = new Map<string, Measured>()
       for (const [i, game] of drawn.entries()) {
         progress(`${leaderChains}+3x${followers}, floor ${floorRatio}: game ${i + 1} of ${games}`)
