@@ -154,9 +154,9 @@ export const BOARDS: readonly Board[] = [
     panels: [
       {
         title: 'Chains by state',
-        description: 'OTP, AES or off, as the scheduler has set them',
+        description: 'OTP, AES or off, as each control centre has set them',
         unit: 'short',
-        ...level('q104_chains', ['state']),
+        ...level('q104_chains', ['process', 'state']),
       },
       {
         title: 'Commands given',
