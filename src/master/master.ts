@@ -25,6 +25,8 @@ export type MasterOptions = {
 
 const DEFAULT_TICK_MS = 100
 const DEFAULT_DRAIN_MS = 3_000
+/** So long nothing must have come before links are closed, ms: more than a sample under way takes with a retransmission. */
+const QUIET_MS = 500
 const DEFAULT_INTERROGATION_TIMEOUT_MS = 10_000
 /** Clock synchronisation and interrogation give way to commands. */
 const STATION_PRIORITY = 4
@@ -60,6 +62,8 @@ export class Master implements LabNode {
   #tickAtMs = Number.POSITIVE_INFINITY
   #agcAtMs = Number.POSITIVE_INFINITY
   #drainUntilMs: number | undefined
+  /** When telemetry last came, or `drain`. */
+  #heardMs = 0
   #deltaFHz: number | undefined
   /** Orders that wait for the next tick. */
   #orders: MasterOrder[] = []
@@ -114,7 +118,7 @@ export class Master implements LabNode {
     this.#ports.take(input, nowMs)
     if (input.kind === 'start') this.#start(input.wallMs, nowMs)
     else if (input.kind === 'pool') this.#planning.setStatus(input.status)
-    else if (input.kind === 'drain') this.#drainUntilMs ??= nowMs + (this.#config.drainMs ?? DEFAULT_DRAIN_MS)
+    else if (input.kind === 'drain') this.#drain(nowMs)
     this.#takePorts(nowMs)
     if (nowMs >= this.#tickAtMs) this.#tick(nowMs)
     this.#issueSetpoints(nowMs)
@@ -347,6 +351,7 @@ export class Master implements LabNode {
   }
 
   #onData(asdu: Uint8Array, view: AsduView, suite: Suite, nowMs: number): void {
+    this.#heardMs = nowMs
     const wallMs = this.#wallMs(nowMs)
     for (const { ioa, value, tagWallMs, isValid } of valuesOf(asdu, wallMs)) {
       // A tag from the future would keep later values out.
@@ -359,8 +364,16 @@ export class Master implements LabNode {
     }
   }
 
+  #drain(nowMs: number): void {
+    if (this.#drainUntilMs !== undefined) return
+    this.#drainUntilMs = nowMs + (this.#config.drainMs ?? DEFAULT_DRAIN_MS)
+    this.#heardMs = nowMs
+  }
+
+  /** Links stay open for commands, and for samples that were taken before their stations heard of the end. */
   #endIfDone(untilMs: number, nowMs: number): void {
-    if (this.#ports.isEnding || (this.#tasks.size > 0 && nowMs < untilMs)) return
+    const isDone = this.#tasks.size === 0 && nowMs - this.#heardMs >= QUIET_MS
+    if (this.#ports.isEnding || (!isDone && nowMs < untilMs)) return
     this.#tasks.endAll('drain', nowMs)
     this.#carryOutTasks(nowMs)
     this.#tickAtMs = Number.POSITIVE_INFINITY

@@ -183,6 +183,18 @@ t.test('drain finishes what is under way, closes from the centre outwards, and t
   )
 })
 
+t.test('drain waits for samples that were taken before the stations heard of it', async (t) => {
+  const { world } = lab()
+  world.runTo(9_990)
+  falling(world, 0)
+  world.runTo(10_000)
+  t.same(world.named('telemetry.received'), [], 'they are under way')
+  world.inputAll({ kind: 'drain' })
+  world.runTo(16_000)
+  t.equal(world.named('telemetry.sampled').length, 1)
+  t.equal(world.named('telemetry.received').length, 1)
+})
+
 t.test('drain gives up after three seconds what does not end', async (t) => {
   const { world } = lab()
   world.runTo(2_000)
