@@ -90,6 +90,8 @@ const TAIL_MS = 300
 const BARE_TAIL_MS = 100
 /** A delay may be off by this part of what was asked, by what chance explains, and by what a busy machine adds. */
 const TOLERANCE_RATIO = 0.05
+/** A bare link that takes longer than this, at the median, was measured in a busy moment. */
+const QUIET_BARE_MS = 1
 const SLACK_MS = { delay: 2, jitter: 5 }
 /** The transport's timers have steps of 1 ms. */
 const TIMER_STEP_MS = 1
@@ -126,7 +128,7 @@ export async function checkLinks(
   if (options.signal?.aborted) end()
   try {
     await Promise.all(probes.map((probe) => probe.ready(settings.seed)))
-    const bare = appliedBy === 'asTheyAre' ? undefined : await measured(probes, true, BARE_TAIL_MS)
+    const bare = appliedBy === 'asTheyAre' ? undefined : await bareOf(probes, settings.rounds)
     if (appliedBy === 'netem') await network.setLaws(laws)
     const slackMs = { ...SLACK_MS, ...(appliedBy === 'transport' && { delay: SLACK_MS.delay + TIMER_STEP_MS }) }
     const tailMs = TAIL_MS + Math.max(0, ...links.map(({ asked }) => asked.latestMs))
@@ -158,6 +160,18 @@ async function measured(probes: readonly Probe[], isBare: boolean, tailMs: numbe
       max: Math.max(0, ...reports.map(({ lagMs }) => lagMs.max)),
     },
   }
+}
+
+/** The quietest of a few rounds without laws: what a busy moment adds to it would be missing from every later figure. */
+async function bareOf(probes: readonly Probe[], rounds: number): Promise<Measured> {
+  const worstMs = ({ endOf }: Measured) =>
+    Math.max(0, ...[...endOf.values()].map((end) => middleOf(end.delaysMs).medianMs))
+  let best = await measured(probes, true, BARE_TAIL_MS)
+  for (let round = 1; round < rounds && worstMs(best) > QUIET_BARE_MS; round++) {
+    const next = await measured(probes, true, BARE_TAIL_MS)
+    if (worstMs(next) < worstMs(best)) best = next
+  }
+  return best
 }
 
 type CheckedLink = { readonly link: LinkPlan; readonly law: LinkLaw; readonly asked: Asked }
