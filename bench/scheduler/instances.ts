@@ -2,7 +2,7 @@
  * Instances for the scheduler's benchmark and tests: chains with the sizes of 104 messages, key that does not suffice for
  * all of them in OTP, and a next tick for warm starts.
  */
-import type { FrequencyTerm, OptionPlan, RollingProblem } from '../../src/scheduler/index.ts'
+import type { DeviationTerm, OptionPlan, RollingProblem } from '../../src/scheduler/index.ts'
 import { type Random, randomStream } from '../../src/sim/index.ts'
 
 export type InstanceOptions = {
@@ -75,7 +75,7 @@ export function instance(seed: number, options: InstanceOptions): Instance {
     initial,
     ...rowsOf(key),
     z: new Float64Array(steps).fill(Z),
-    ...(frequency && { frequency: frequencyOf(random, { chains, steps, width }) }),
+    ...(frequency && { deviation: frequencyOf(random, { chains, steps, width }) }),
   }
   return { problem, key }
 }
@@ -139,7 +139,7 @@ function rowsOf({ stockBits, reserveBits, supplyBits, meanSupplyBits }: Key) {
 type Shape = { readonly chains: number; readonly steps: number; readonly width: number }
 
 /** A deviation that the chains' set-points work against, counted at each step; two pulse shapes, of fast and slow units. */
-function frequencyOf(random: Random, { chains, steps, width }: Shape): FrequencyTerm {
+function frequencyOf(random: Random, { chains, steps, width }: Shape): DeviationTerm {
   const rank = 2
   const count = steps
   const response = new Float64Array(count * rank * steps)
@@ -158,14 +158,14 @@ function frequencyOf(random: Random, { chains, steps, width }: Shape): Frequency
   }
   const deep = -0.05 - 0.1 * random.uniform()
   const base = Float64Array.from({ length: count }, (_, k) => deep * Math.exp(-k / 20))
-  return { weight: 5 * chains, count, rank, base, response, gain }
+  return { weight: new Float64Array(count).fill(5 * chains), count, oneSided: 0, rank, base, response, gain }
 }
 
 /** The instance of the next tick, after the first step of `plan`: one step on, with other key than was foreseen. */
 export function nextTick(before: Instance, plan: OptionPlan, seed: number): Instance {
   const random = randomStream(seed, 'next tick')
   const { problem, key } = before
-  const { chains, steps, optionStart, frequency } = problem
+  const { chains, steps, optionStart, deviation } = problem
   let used = 0
   const initial = new Int32Array(chains)
   for (let l = 0; l < chains; l++) {
@@ -179,10 +179,10 @@ export function nextTick(before: Instance, plan: OptionPlan, seed: number): Inst
   )
   const stockBits = Math.max(0, key.stockBits + (key.supplyBits[0] ?? 0) - used + noise)
   const next = { ...key, stockBits, supplyBits }
-  const base = frequency && Float64Array.from(frequency.base, (hz) => hz * (0.95 + 0.02 * random.normal()))
+  const base = deviation && Float64Array.from(deviation.base, (hz) => hz * (0.95 + 0.02 * random.normal()))
   return {
     key: next,
-    problem: { ...problem, initial, ...rowsOf(next), ...(frequency && base && { frequency: { ...frequency, base } }) },
+    problem: { ...problem, initial, ...rowsOf(next), ...(deviation && base && { deviation: { ...deviation, base } }) },
   }
 }
 
@@ -202,4 +202,48 @@ function logUniform(random: Random, low: number, high: number): number {
 
 function pick(random: Random, values: readonly number[]): number {
   return values[Math.floor(random.uniform() * values.length)] ?? 0
+}
+
+/** How far the voltages of two buses lie outside their bands, which chains move either way; besides what counts in the problem. */
+export function withVoltages(problem: RollingProblem, seed: number): RollingProblem {
+  const random = randomStream(seed, 'voltages')
+  const { chains, steps, optionStart, deviation } = problem
+  const buses = 2
+  const oneSided = buses * steps
+  const count = oneSided + (deviation?.count ?? 0)
+  const known = deviation?.rank ?? 0
+  const rank = known + chains
+  const response = new Float64Array(count * rank * steps)
+  const base = new Float64Array(count)
+  const weight = new Float64Array(count).fill(5e3 * chains)
+  for (let bus = 0; bus < buses; bus++) {
+    const outsidePu = -0.01 + 0.03 * random.uniform()
+    const puPerMw = Array.from({ length: chains }, () => (2 * random.uniform() - 1.4) * (0.03 / chains))
+    for (let k = 0; k < steps; k++) {
+      base[bus * steps + k] = outsidePu
+      for (let l = 0; l < chains; l++) {
+        for (let t = 0; t <= k; t++) {
+          response[((bus * steps + k) * rank + known + l) * steps + t] = (puPerMw[l] ?? 0) * (1 - Math.exp(t - k - 1))
+        }
+      }
+    }
+  }
+  base.set(deviation?.base ?? [], oneSided)
+  weight.set(deviation?.weight ?? [], oneSided)
+  for (let k = oneSided; k < count; k++) {
+    for (let r = 0; r < known; r++) {
+      const from = ((k - oneSided) * known + r) * steps
+      response.set(deviation?.response.subarray(from, from + steps) ?? [], (k * rank + r) * steps)
+    }
+  }
+  const options = optionStart[chains] ?? 0
+  const gain = new Float64Array(options * rank)
+  for (let l = 0; l < chains; l++) {
+    const first = optionStart[l] ?? 0
+    for (let n = first; n < (optionStart[l + 1] ?? 0); n++) {
+      gain.set(deviation?.gain.subarray(n * known, (n + 1) * known) ?? [], n * rank)
+      if (n > first) gain[n * rank + known + l] = 1
+    }
+  }
+  return { ...problem, deviation: { weight, count, oneSided, rank, base, response, gain } }
 }

@@ -59,6 +59,12 @@ export function masterConfig(draft: Draft, id: string): MasterConfig {
           ioa: IOA_BASE.frequency + bus,
           weight: facts.buses.get(bus)?.inertiaMws ?? 0,
         })),
+      ...(scheduler.policy === 'rolling' &&
+        scheduler.rolling.voltageWeight > 0 && {
+          voltages: ieds
+            .filter(({ kind, rtu }) => kind !== 'pmu' && stations.some(({ id }) => id === rtu))
+            .map((ied) => ({ bus: ied.bus, ca: cas.get(ied.rtu) ?? 0, ioa: IOA_BASE.voltage + ied.bus })),
+        }),
       staleMs: telemetry.periodS * 1000 * STALE_PERIODS,
     },
     ...(of('agc').length > 0 && {

@@ -78,7 +78,7 @@ export type LabPlan = {
   readonly scheduler: Scenario['scheduler'] & {
     /** Messages under one AES key. */
     readonly messagesPerRekey: number
-    /** How the chains move the frequency, where the policy counts it. */
+    /** How the chains move frequency and voltages, where the policy counts them. */
     readonly responses?: Responses
   }
   readonly outputs: Scenario['outputs']

@@ -29,6 +29,18 @@ export const SchedulerSchema = section({
     limitMs: positive().max(1_000).default(30).describe('Time a solve may take on a live lab'),
     workUnits: z.int().min(1_000).max(1e12).default(1_000_000).describe('Work it may do in virtual time'),
     frequencyWeight: z.number().min(0).max(1e9).default(0).describe('Cost of 1 Hz^2 in a step'),
+    voltageWeight: z
+      .number()
+      .min(0)
+      .max(1e9)
+      .default(0)
+      .describe('Cost of 1 pu^2 outside the band, at each bus in a step'),
+    voltageBandPu: z
+      .number()
+      .min(0)
+      .max(0.5)
+      .default(0.005)
+      .describe('How far a voltage may be off that of the power flow'),
     forecast: z
       .enum(['kalman+lstm', 'kalman', 'kalman constant-rate', 'lstm', 'ar', 'persistence'])
       .default('kalman+lstm'),

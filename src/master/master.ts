@@ -158,7 +158,8 @@ export class Master implements LabNode {
     for (const order of this.#orders.splice(0)) this.#carryOut(order, nowMs)
     const { meter } = this.#config
     this.#deltaFHz = meter === undefined ? this.#measurements.coiHz(this.#wallMs(nowMs)) : this.#meterHz
-    for (const event of this.#planning.step((link) => this.#ports.isUp(link), this.#deltaFHz, nowMs)) {
+    const seen = { deltaFHz: this.#deltaFHz, voltagesPu: this.#measurements.voltagesPu(this.#wallMs(nowMs)) }
+    for (const event of this.#planning.step((link) => this.#ports.isUp(link), seen, nowMs)) {
       this.#ports.event(event)
     }
     this.#speak(nowMs)

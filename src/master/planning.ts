@@ -28,6 +28,12 @@ const UNKNOWN_STATUS: PoolStatus = {
 /** Number of chains by state. */
 export type ChainCounts = { readonly off: number; readonly aes: number; readonly otp: number }
 
+/** The grid as the centre sees it: frequency deviation, Hz, and voltages by bus, pu, where they are asked for. */
+type GridSeen = {
+  readonly deltaFHz?: number | undefined
+  readonly voltagesPu?: ReadonlyMap<number, number> | undefined
+}
+
 /** The scheduler's place in the control centre: shows the policy the lab as it is known here, and keeps its plan. */
 export class Planning {
   #chains: readonly Chain[]
@@ -86,7 +92,8 @@ export class Planning {
   }
 
   /** Plans for now. A `plan` event if the plan is another than before, a `plan.detail` then and now and again. */
-  step(isUp: (link: number) => boolean, deltaFHz: number | undefined, nowMs: number): readonly LabEvent[] {
+  step(isUp: (link: number) => boolean, seen: GridSeen, nowMs: number): readonly LabEvent[] {
+    const { deltaFHz = 0, voltagesPu } = seen
     const linkUp = new Map(this.#status.links.map(({ link, up }) => [link, up]))
     // A link of our own is known at first hand; while the key server calls it broken it is no use either.
     for (const link of this.#ownLinks) linkUp.set(link, isUp(link) && linkUp.get(link) !== false)
@@ -95,7 +102,8 @@ export class Planning {
       chains: this.#disabled.size === 0 ? this.#chains : this.#chains.filter(({ id }) => !this.#disabled.has(id)),
       topology: this.#topology,
       linkUp,
-      deltaFHz: deltaFHz ?? 0,
+      deltaFHz,
+      ...(voltagesPu && { voltagesPu }),
     }
     const last = this.#plan
     const plan = this.#withDisabled(this.#policy.plan(view, nowMs))

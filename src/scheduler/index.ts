@@ -19,11 +19,12 @@ export { type PolicyMeans, type PolicySpec, policyOf, type RollingSpec } from '.
 export { type Ascent, ascend } from './rolling/ascent.ts'
 export { Budget, type Limit } from './rolling/budget.ts'
 export type { ChainDetail, PlanDetail } from './rolling/detail.ts'
+export type { Responses, VoltageResponses } from './rolling/deviations.ts'
 export { Dual } from './rolling/dual.ts'
 export { binaryName, evenTangents, milpText, planOfBinaries, type Tangents } from './rolling/milp.ts'
 export {
   chordRows,
-  type FrequencyTerm,
+  type DeviationTerm,
   type Judgement,
   judge,
   type LinearRows,
@@ -35,6 +36,5 @@ export {
 export { Allocation, normalQuantile, quantilesOf, type RiskBound } from './rolling/quantile.ts'
 export { type RollingOptions, RollingPolicy, type Solver } from './rolling/rolling-policy.ts'
 export { type NoPlan, type Solution, type SolveOptions, solve, type WarmStart } from './rolling/solve.ts'
-export type { Responses } from './rolling/tick-problem.ts'
 export { StaticPolicy } from './static.ts'
 export { chainSetProblems, type LinkInfo, linkBetween, type Topology, topology } from './topology.ts'

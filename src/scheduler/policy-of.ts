@@ -4,9 +4,9 @@ import { type GameSpec, LabGamePolicy } from './game/lab-policy.ts'
 import { GreedyPolicy } from './greedy.ts'
 import type { Policy } from './policy.ts'
 import type { Limit } from './rolling/budget.ts'
+import type { Responses } from './rolling/deviations.ts'
 import type { RiskBound } from './rolling/quantile.ts'
 import { RollingPolicy, type Solver } from './rolling/rolling-policy.ts'
-import type { Responses } from './rolling/tick-problem.ts'
 import { StaticPolicy } from './static.ts'
 
 /** What a scenario says of its policy: name and parameters, times in seconds. */
@@ -24,7 +24,7 @@ export type PolicySpec = {
   readonly rolling?: RollingSpec
   /** `highs`: the solver must be given with the means. */
   readonly solver?: 'own' | 'highs'
-  /** How the chains move the frequency; made with the plan where `rolling.frequencyWeight` is above 0. */
+  /** How the chains move frequency and voltages; made with the plan where one of their weights is above 0. */
   readonly responses?: Responses
 }
 

@@ -14,6 +14,8 @@ export type SchedulerView = {
   readonly linkUp: ReadonlyMap<number, boolean>
   /** Frequency deviation the control centre sees, Hz. */
   readonly deltaFHz: number
+  /** Voltages it sees, by bus, pu; absent: the policy does not ask for them. */
+  readonly voltagesPu?: ReadonlyMap<number, number>
 }
 
 /** Why a chain has its state: short constant phrases for the record. */

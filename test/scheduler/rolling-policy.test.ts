@@ -294,7 +294,7 @@ t.test('from the events alone the plan of any time is explained', async (t) => {
   const events = []
   for (let tMs = 100; tMs <= 2000; tMs += 100) {
     planning.setStatus(status({ tMs, poolBits: 9_000, rateBps: 1_500 }))
-    for (const event of planning.step(() => true, 0, tMs)) events.push({ ...event, tMs, node: 'master' })
+    for (const event of planning.step(() => true, {}, tMs)) events.push({ ...event, tMs, node: 'master' })
   }
   t.equal(explanationAt(events, 50), undefined, 'nothing was planned yet')
   const explained = explanationAt(events, 1950)

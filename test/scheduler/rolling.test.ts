@@ -1,5 +1,5 @@
 import t from 'tap'
-import { guessedSpread, instance, nextTick } from '../../bench/scheduler/instances.ts'
+import { guessedSpread, instance, nextTick, withVoltages } from '../../bench/scheduler/instances.ts'
 import { loadHighs } from '../../src/cli/process/highs.ts'
 import {
   chordRows,
@@ -124,6 +124,59 @@ t.test('value and bound agree with HiGHS on the same program', async (t) => {
   }
   t.same(wrong, [])
   t.ok(proven >= 15, `both prove ${proven}`)
+})
+
+t.test('with voltages outside their bands the answer is the best of all plans, and no bound is above it', async (t) => {
+  const wrong: unknown[] = []
+  let moved = 0
+  for (let seed = 1; seed <= 80; seed++) {
+    const [chains, steps] = seed % 2 === 0 ? [2, 3] : [3, 2]
+    const plain = scarce(instance(seed, { chains, steps, frequency: seed % 4 !== 0 }).problem, 0.3 + (seed % 7) / 10)
+    const problem = withVoltages(plain, seed)
+    const rows = rowsOf(problem)
+    const best = enumerate(problem, rows)
+    for (const units of [100, 3_000, 2e7]) {
+      const answer = solve(problem, rows, { limit: { kind: 'work', units }, gap: 1e-9 })
+      if (best === undefined || answer.kind === 'none') {
+        if (units === 2e7 && (best === undefined) !== (answer.kind === 'none')) wrong.push({ seed, answer: answer.kind })
+        continue
+      }
+      const isTrue = answer.bound <= best * (1 + 1e-9) && answer.objective >= best * (1 - 1e-9)
+      if (!isTrue || (units === 2e7 && !(answer.proven && near(answer.objective, best))))
+        wrong.push({ seed, units, best, bound: answer.bound, objective: answer.objective })
+      // Prices of other deviations, of either sign, must not make a bound too high either.
+      const warm = { ...answer.warm, deviationPrices: answer.warm.deviationPrices.map((price) => -1 - price) }
+      const again = solve(problem, rows, { ...PLENTY, warm })
+      if (again.kind === 'none' || again.bound > best * (1 + 1e-9)) wrong.push({ seed, warm: again })
+    }
+    const without = solve(plain, rows, PLENTY)
+    if (best !== undefined && without.kind === 'plan' && judge(problem, without.plan).objective > best * (1 + 1e-6)) moved++
+  }
+  t.same(wrong, [])
+  t.ok(moved >= 20, `the voltages change ${moved} plans`)
+})
+
+t.test('with voltages, too, value and bound agree with HiGHS', async (t) => {
+  const highs = await loadHighs()
+  const wrong: unknown[] = []
+  let proven = 0
+  for (let seed = 1; seed <= 12; seed++) {
+    const plain = instance(seed, { chains: 5, steps: 3, frequency: seed % 2 === 0 }).problem
+    const problem = withVoltages(scarce(plain, 0.3 + (seed % 5) / 10), seed)
+    const rows = rowsOf(problem)
+    const oracle = highs(problem, rows, { gap: 1e-9, limitS: 2 })
+    const answer = solve(problem, rows, PLENTY)
+    if (oracle.isInfeasible !== (answer.kind === 'none')) wrong.push({ seed, answer: answer.kind })
+    if (oracle.isInfeasible || answer.kind === 'none') continue
+    if (answer.bound > oracle.objective * (1 + 1e-6)) wrong.push({ seed, bound: answer.bound, oracle })
+    if (oracle.bound > answer.objective * (1 + 1e-6)) wrong.push({ seed, objective: answer.objective, oracle })
+    const isProven = oracle.objective - oracle.bound <= 1e-7 * oracle.objective
+    if (!isProven || !answer.proven) continue
+    proven++
+    if (!near(answer.objective, oracle.objective)) wrong.push({ seed, objective: answer.objective, oracle })
+  }
+  t.same(wrong, [])
+  t.ok(proven >= 8, `both prove ${proven}`)
 })
 
 t.test('a warm start from the last tick changes the way, not the answer', async (t) => {

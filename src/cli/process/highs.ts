@@ -16,7 +16,7 @@ export type HighsOptions = {
   /** Wanted gap, relative. */
   readonly gap: number
   readonly limitS: number
-  /** Adds tangents of the frequencies until the quadratic term is exact; else one program (default true). */
+  /** Adds tangents of the deviations until the quadratic term is exact; else one program (default true). */
   readonly exact?: boolean
 }
 
@@ -83,7 +83,7 @@ export async function loadHighs(): Promise<HighsSolver> {
       const open = (best?.objective ?? Number.POSITIVE_INFINITY) - bound
       if (!exact || tangents.length === 0 || open <= gap * Math.abs(best?.objective ?? 0)) break
       if (elapsedMs() > 1000 * limitS) break
-      for (const [k, points] of tangents.entries()) points.push(judged.frequencyHz[k] ?? 0)
+      for (const [k, points] of tangents.entries()) points.push(judged.deviations[k] ?? 0)
     }
     return {
       plan: best?.plan,
@@ -113,7 +113,7 @@ export function rollingSolverOf(highs: HighsSolver): Solver {
       elapsedMs,
       rowPrices,
       stats: { evaluations: 0, openPaths: 0, nodes: 0, dualBound: bound, dualMs: 0, planMs: elapsedMs },
-      warm: { rowPrices, frequencyPrices: new Float64Array(problem.frequency?.count ?? 0), plan },
+      warm: { rowPrices, deviationPrices: new Float64Array(problem.deviation?.count ?? 0), plan },
     }
   }
 }

@@ -37,13 +37,13 @@ export function listBound(dual: Dual, point: Float64Array, list: Candidates, ope
 }
 
 function pricesOf(dual: Dual, point: Float64Array, list: Candidates, { lists, fixed }: OpenLists): Float64Array {
-  const { rows, frequencies } = list
+  const { rows, deviations } = list
   const value = new Float64Array(list.size)
   const price = (c: number): void => {
     let sum = list.cost[c] ?? 0
     for (let t = 0; t < rows; t++) sum += dual.rowPrice(point, t) * (list.use[c * rows + t] ?? 0)
-    for (let k = 0; k < frequencies; k++) {
-      sum += dual.frequencyPrice(point, k) * (list.hz[c * frequencies + k] ?? 0)
+    for (let k = 0; k < deviations; k++) {
+      sum += dual.deviationPrice(point, k) * (list.moved[c * deviations + k] ?? 0)
     }
     value[c] = sum
   }
@@ -80,7 +80,7 @@ export class Knapsack {
     readonly cells: number
   }) {
     const { dual, point, list, open, share, cells } = given
-    const { rows, frequencies } = list
+    const { rows, deviations } = list
     this.value = new Float64Array(list.size)
     this.weight = new Float64Array(list.size)
     const prices = Float64Array.from({ length: rows }, (_, t) => dual.rowPrice(point, t))
@@ -100,8 +100,8 @@ export class Knapsack {
         weight += worth * at(used, t)
         value += worth * (1 - at(used, t))
       }
-      for (let k = 0; k < frequencies; k++) {
-        value += dual.frequencyPrice(point, k) * (list.hz[c * frequencies + k] ?? 0)
+      for (let k = 0; k < deviations; k++) {
+        value += dual.deviationPrice(point, k) * (list.moved[c * deviations + k] ?? 0)
       }
       this.value[c] = value
       this.weight[c] = weight

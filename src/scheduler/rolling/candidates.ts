@@ -1,13 +1,13 @@
 /** Paths of single chains (an option for each step) that may be part of the best plan, with all that is counted of them. */
 import { at, intAt } from './arrays.ts'
 import type { Dual } from './dual.ts'
-import type { FrequencyTerm, OptionPlan, RollingProblem } from './problem.ts'
+import type { DeviationTerm, OptionPlan, RollingProblem } from './problem.ts'
 
-/** Paths of all chains, one after another. `size` is their number, H rows, K frequencies. */
+/** Paths of all chains, one after another. `size` is their number, H rows, K deviations. */
 export class Candidates {
   readonly problem: RollingProblem
   readonly rows: number
-  readonly frequencies: number
+  readonly deviations: number
   /** First path of chain l: as many entries as chains were closed, and one more. */
   readonly start: Int32Array
   #closed = 0
@@ -15,18 +15,18 @@ export class Candidates {
   #cost = new Float64Array(256)
   #chain = new Int32Array(256)
   #use: Float64Array
-  #hz: Float64Array
+  #moved: Float64Array
   #options: Int32Array
   readonly #slopePerBit: Float64Array
 
   constructor(dual: Dual) {
-    const { chains, steps, frequency } = dual.problem
+    const { chains, steps, deviation } = dual.problem
     this.problem = dual.problem
     this.rows = steps
-    this.frequencies = frequency?.count ?? 0
+    this.deviations = deviation?.count ?? 0
     this.start = new Int32Array(chains + 1)
     this.#use = new Float64Array(256 * steps)
-    this.#hz = new Float64Array(256 * this.frequencies)
+    this.#moved = new Float64Array(256 * this.deviations)
     this.#options = new Int32Array(256 * steps)
     this.#slopePerBit = dual.rows.slopePerBit
   }
@@ -49,9 +49,9 @@ export class Candidates {
     return this.#use
   }
 
-  /** Hz added to frequency k: `[c * K + k]`. */
-  get hz(): Float64Array {
-    return this.#hz
+  /** What is added to deviation k: `[c * K + k]`. */
+  get moved(): Float64Array {
+    return this.#moved
   }
 
   /** Adds a path of chain l, whose paths must be added together; its number, the old one if it is there already. */
@@ -62,7 +62,7 @@ export class Candidates {
 
   /** Adds a path that is known not to be there. */
   push(l: number, path: ArrayLike<number>, offset = 0): number {
-    const { steps, optionStart, meanBits, varianceBits2, cost, switchCost, initial, frequency } = this.problem
+    const { steps, optionStart, meanBits, varianceBits2, cost, switchCost, initial, deviation } = this.problem
     const c = this.#size++
     if (this.#size > this.#cost.length) this.#grow()
     const first = intAt(optionStart, l)
@@ -83,20 +83,20 @@ export class Candidates {
     }
     this.#cost[c] = sum
     this.#chain[c] = l
-    if (frequency !== undefined) this.#addHz(c, first, frequency)
+    if (deviation !== undefined) this.#addMoved(c, first, deviation)
     return c
   }
 
-  #addHz(c: number, first: number, { rank, count, gain, response }: FrequencyTerm): void {
+  #addMoved(c: number, first: number, { rank, count, gain, response }: DeviationTerm): void {
     const { steps } = this.problem
-    const hz = this.#hz
-    hz.fill(0, c * count, (c + 1) * count)
+    const moved = this.#moved
+    moved.fill(0, c * count, (c + 1) * count)
     for (let r = 0; r < rank; r++) {
       for (let t = 0; t < steps; t++) {
         const units = at(gain, (first + intAt(this.#options, c * steps + t)) * rank + r)
         if (units === 0) continue
         for (let k = 0; k < count; k++) {
-          hz[c * count + k] = at(hz, c * count + k) + units * at(response, (k * rank + r) * steps + t)
+          moved[c * count + k] = at(moved, c * count + k) + units * at(response, (k * rank + r) * steps + t)
         }
       }
     }
@@ -116,7 +116,7 @@ export class Candidates {
     }
     this.#cost = grown(this.#cost, 1)
     this.#use = grown(this.#use, this.rows)
-    this.#hz = grown(this.#hz, this.frequencies)
+    this.#moved = grown(this.#moved, this.deviations)
     const [chain, options] = [new Int32Array(wider), new Int32Array(wider * this.rows)]
     chain.set(this.#chain)
     options.set(this.#options)
@@ -192,18 +192,18 @@ export class PathEnumerator {
   }
 
   #prepare(first: number): void {
-    const { steps, meanBits, varianceBits2, cost, frequency } = this.#dual.problem
+    const { steps, meanBits, varianceBits2, cost, deviation } = this.#dual.problem
     const { perBit, perBit2, perPulse } = this.#dual.prices
     const width = this.#width
-    const rank = frequency?.rank ?? 0
+    const rank = deviation?.rank ?? 0
     let lowest = 0
     for (let t = steps - 1; t >= 0; t--) {
       let newLowest = Number.POSITIVE_INFINITY
       for (let m = 0; m < width; m++) {
         const n = first + m
         let here = at(cost, n * steps + t) + at(perBit, t) * at(meanBits, n) + at(perBit2, t) * at(varianceBits2, n)
-        for (let r = 0; frequency !== undefined && r < rank; r++) {
-          here += at(frequency.gain, n * rank + r) * at(perPulse, t * rank + r)
+        for (let r = 0; deviation !== undefined && r < rank; r++) {
+          here += at(deviation.gain, n * rank + r) * at(perPulse, t * rank + r)
         }
         this.#step[t * width + m] = here
         const ahead = t === steps - 1 ? 0 : Math.min(at(this.#toGo, (t + 1) * width + m), lowest + this.#gamma)

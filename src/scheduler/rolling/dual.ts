@@ -1,10 +1,10 @@
 /**
- * The Lagrangian dual of the problem with linear rows. At prices pi of the rows and nu of the frequencies every chain is on
+ * The Lagrangian dual of the problem with linear rows. At prices pi of the rows and nu of the deviations every chain is on
  * its own, and its best options over the steps are a shortest path (Viterbi), so a value costs one pass over all options.
  *
- *   theta(pi, nu) = sum_l path_l(pi, nu) - pi capacity + nu base - ||nu||^2 / (4 weight)
+ *   theta(pi, nu) = sum_l path_l(pi, nu) - pi capacity + nu base - sum nu_k^2 / (4 weight_k)
  *
- * is a lower bound for every pi >= 0 and every nu.
+ * is a lower bound for every pi >= 0 and every nu, of one-sided deviations nu >= 0: w max(0, f)^2 is at least nu f - nu^2 / 4w for these.
  */
 import { at, intAt } from './arrays.ts'
 import type { LinearRows, OptionPlan, RollingProblem } from './problem.ts'
@@ -23,14 +23,14 @@ const NO_GAIN = new Float64Array(0)
 export class Dual {
   readonly problem: RollingProblem
   readonly rows: LinearRows
-  /** Rows and frequencies: length of a point. */
+  /** Rows and deviations: length of a point. */
   readonly size: number
   /** Options of the last `value`: the plan that is best at its prices. */
   readonly plan: OptionPlan
   readonly prices: StepPrices
   /** Points are scaled, so that a step of 1 matters equally in all directions. */
   readonly #rowScale: Float64Array
-  readonly #frequencyScale: number
+  readonly #deviationScale: Float64Array
   readonly #rank: number
   readonly #count: number
   readonly #best: Float64Array
@@ -47,9 +47,9 @@ export class Dual {
   constructor(problem: RollingProblem, rows: LinearRows) {
     this.problem = problem
     this.rows = rows
-    const { chains, steps, optionStart, frequency } = problem
-    this.#rank = frequency?.rank ?? 0
-    this.#count = frequency?.count ?? 0
+    const { chains, steps, optionStart, deviation } = problem
+    this.#rank = deviation?.rank ?? 0
+    this.#count = deviation?.count ?? 0
     this.size = steps + this.#count
     this.plan = new Int32Array(chains * steps)
     this.prices = {
@@ -58,7 +58,7 @@ export class Dual {
       perPulse: new Float64Array(steps * this.#rank),
     }
     this.#rowScale = Float64Array.from(rows.capacityBits, (bits) => 1 / Math.max(Math.abs(bits), 1))
-    this.#frequencyScale = Math.sqrt(2 * (frequency?.weight ?? 0))
+    this.#deviationScale = (deviation?.weight ?? NO_GAIN).map((weight) => Math.sqrt(2 * weight))
     let widest = 1
     for (let l = 0; l < chains; l++) widest = Math.max(widest, intAt(optionStart, l + 1) - intAt(optionStart, l))
     this.#best = new Float64Array(widest)
@@ -73,7 +73,7 @@ export class Dual {
     this.#isOfThree = Uint8Array.from({ length: chains }, (_, l) => (isOfThree(problem, l) ? 1 : 0))
   }
 
-  /** How far a slope of 1 may be followed at first: a share of what the dearest options cost; 1 for frequencies, as they are scaled. */
+  /** How far a slope of 1 may be followed at first: a share of what the dearest options cost; 1 for deviations, as they are scaled. */
   firstReach(): Float64Array {
     const { chains, steps, optionStart, cost } = this.problem
     let sum = 0
@@ -93,25 +93,32 @@ export class Dual {
     return at(point, t) * at(this.#rowScale, t)
   }
 
-  /** Price of frequency k at a point, cost a Hz. */
-  frequencyPrice(point: Float64Array, k: number): number {
-    return at(point, this.problem.steps + k) * this.#frequencyScale
+  /** Coordinates that stay at or above 0, the first ones: prices of rows and of one-sided deviations. */
+  get bounded(): number {
+    return this.problem.steps + (this.problem.deviation?.oneSided ?? 0)
   }
 
-  /** The point with given prices of the rows; prices of frequencies stay 0. */
-  pointOf(rowPrices: Float64Array, frequencyPrices: Float64Array): Float64Array {
+  /** Price of deviation k at a point, cost a Hz or pu. */
+  deviationPrice(point: Float64Array, k: number): number {
+    return at(point, this.problem.steps + k) * at(this.#deviationScale, k)
+  }
+
+  /** The point with given prices; those of a tick that had other deviations may not fit, so bounds are seen to. */
+  pointOf(rowPrices: Float64Array, deviationPrices: Float64Array): Float64Array {
     const point = new Float64Array(this.size)
     for (let t = 0; t < this.problem.steps; t++) point[t] = at(rowPrices, t) / at(this.#rowScale, t)
     for (let k = 0; k < this.#count; k++) {
-      const price = frequencyPrices.length > k ? at(frequencyPrices, k) : 0
-      point[this.problem.steps + k] = this.#frequencyScale > 0 ? price / this.#frequencyScale : 0
+      const price = deviationPrices.length > k ? at(deviationPrices, k) : 0
+      const scale = at(this.#deviationScale, k)
+      const i = this.problem.steps + k
+      point[i] = scale > 0 ? (i < this.bounded ? Math.max(0, price) : price) / scale : 0
     }
     return point
   }
 
   /** Sets `prices` from a point. */
   setPrices(point: Float64Array): void {
-    const { steps, frequency } = this.problem
+    const { steps, deviation } = this.problem
     const { perBit, perBit2, perPulse } = this.prices
     let mean = 0
     let variance = 0
@@ -123,15 +130,15 @@ export class Dual {
       perBit[t] = mean
       perBit2[t] = variance
     }
-    if (frequency === undefined) return
+    if (deviation === undefined) return
     perPulse.fill(0)
     const rank = this.#rank
     for (let k = 0; k < this.#count; k++) {
-      const price = this.frequencyPrice(point, k)
+      const price = this.deviationPrice(point, k)
       for (let r = 0; r < rank; r++) {
         const row = (k * rank + r) * steps
         for (let t = 0; t < steps; t++) {
-          perPulse[t * rank + r] = at(perPulse, t * rank + r) + price * at(frequency.response, row + t)
+          perPulse[t * rank + r] = at(perPulse, t * rank + r) + price * at(deviation.response, row + t)
         }
       }
     }
@@ -139,15 +146,15 @@ export class Dual {
 
   /** Constant part of theta at a point: all but the chains. */
   constantOf(point: Float64Array): number {
-    const { steps, frequency } = this.problem
+    const { steps, deviation } = this.problem
     let sum = 0
     for (let t = 0; t < steps; t++) {
       sum -= this.rowPrice(point, t) * at(this.rows.capacityBits, t)
     }
     for (let k = 0; k < this.#count; k++) {
-      const price = this.frequencyPrice(point, k)
-      if (frequency !== undefined && frequency.weight > 0) {
-        sum += price * at(frequency.base, k) - (price * price) / (4 * frequency.weight)
+      const price = this.deviationPrice(point, k)
+      if (deviation !== undefined && at(deviation.weight, k) > 0) {
+        sum += price * at(deviation.base, k) - (price * price) / (4 * at(deviation.weight, k))
       }
     }
     return sum
@@ -169,14 +176,14 @@ export class Dual {
 
   /** Best path of one chain at `prices`. Everything is held in locals: this is where the time goes. */
   #path(l: number): number {
-    const { steps, optionStart, meanBits, varianceBits2, cost, switchCost, initial, frequency } = this.problem
+    const { steps, optionStart, meanBits, varianceBits2, cost, switchCost, initial, deviation } = this.problem
     const { perBit, perBit2, perPulse } = this.prices
     const first = intAt(optionStart, l)
     const width = intAt(optionStart, l + 1) - first
     const gamma = at(switchCost, l)
     const start = intAt(initial, l)
     const rank = this.#rank
-    const gain = frequency?.gain ?? NO_GAIN
+    const gain = deviation?.gain ?? NO_GAIN
     const from = this.#from
     const stays = this.#stays
     let best = this.#best
@@ -271,14 +278,14 @@ export class Dual {
 
   /** Prices of an option's pulses over the steps. */
   #pulsePrices(n: number): Float64Array {
-    const { steps, frequency } = this.problem
+    const { steps, deviation } = this.problem
     const pulses = this.#pulses
-    if (frequency === undefined) return pulses
+    if (deviation === undefined) return pulses
     const { perPulse } = this.prices
     const rank = this.#rank
     pulses.fill(0)
     for (let r = 0; r < rank; r++) {
-      const units = at(frequency.gain, n * rank + r)
+      const units = at(deviation.gain, n * rank + r)
       if (units === 0) continue
       for (let t = 0; t < steps; t++) pulses[t] = at(pulses, t) + units * at(perPulse, t * rank + r)
     }
@@ -286,7 +293,7 @@ export class Dual {
   }
 
   #addPulse(t: number, n: number): void {
-    const gain = this.problem.frequency?.gain ?? NO_GAIN
+    const gain = this.problem.deviation?.gain ?? NO_GAIN
     const rank = this.#rank
     const stepPulse = this.#stepPulse
     for (let r = 0; r < rank; r++) stepPulse[t * rank + r] = at(stepPulse, t * rank + r) + at(gain, n * rank + r)
@@ -294,9 +301,9 @@ export class Dual {
 
   /** Writes the path of a chain into the plan and adds what it uses. */
   #trace(l: number, end: { readonly first: number; readonly width: number; readonly last: number }): void {
-    const { steps, meanBits, varianceBits2, frequency } = this.problem
+    const { steps, meanBits, varianceBits2, deviation } = this.problem
     const rank = this.#rank
-    const gain = frequency?.gain ?? NO_GAIN
+    const gain = deviation?.gain ?? NO_GAIN
     const plan = this.plan
     const stays = this.#stays
     const from = this.#from
@@ -315,7 +322,7 @@ export class Dual {
   }
 
   #slope(point: Float64Array, gradient: Float64Array): void {
-    const { steps, frequency } = this.problem
+    const { steps, deviation } = this.problem
     const rank = this.#rank
     let mean = 0
     let variance = 0
@@ -325,23 +332,23 @@ export class Dual {
       const use = mean + at(this.rows.slopePerBit, t) * variance
       gradient[t] = (use - at(this.rows.capacityBits, t)) * at(this.#rowScale, t)
     }
-    for (let k = 0; k < this.#count && frequency !== undefined; k++) {
-      let hz = at(frequency.base, k)
+    for (let k = 0; k < this.#count && deviation !== undefined; k++) {
+      let moved = at(deviation.base, k)
       for (let r = 0; r < rank; r++) {
         const row = (k * rank + r) * steps
-        for (let t = 0; t < steps; t++) hz += at(this.#stepPulse, t * rank + r) * at(frequency.response, row + t)
+        for (let t = 0; t < steps; t++) moved += at(this.#stepPulse, t * rank + r) * at(deviation.response, row + t)
       }
-      const price = this.frequencyPrice(point, k)
-      gradient[steps + k] = (hz - price / (2 * frequency.weight || 1)) * this.#frequencyScale
+      const price = this.deviationPrice(point, k)
+      gradient[steps + k] = (moved - price / (2 * at(deviation.weight, k) || 1)) * at(this.#deviationScale, k)
     }
   }
 }
 
-function isOfThree({ optionStart, frequency }: RollingProblem, l: number): boolean {
+function isOfThree({ optionStart, deviation }: RollingProblem, l: number): boolean {
   const first = intAt(optionStart, l)
   if (intAt(optionStart, l + 1) - first !== 3) return false
-  for (let r = 0; frequency !== undefined && r < frequency.rank; r++) {
-    const { gain, rank } = frequency
+  for (let r = 0; deviation !== undefined && r < deviation.rank; r++) {
+    const { gain, rank } = deviation
     if (at(gain, first * rank + r) !== 0) return false
     if (at(gain, (first + 1) * rank + r) !== at(gain, (first + 2) * rank + r)) return false
   }

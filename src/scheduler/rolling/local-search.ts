@@ -1,7 +1,7 @@
 /** From any choice of paths to a feasible one, and from that to a better one: one path changed, then two together. */
 import type { Budget } from './budget.ts'
 import type { Candidates } from './candidates.ts'
-import type { OptionPlan } from './problem.ts'
+import { type DeviationTerm, deviationCost, type OptionPlan } from './problem.ts'
 
 /** Rounding that a row may be over by, relative to its capacity; nothing that a chance row would notice. */
 const ROW_TOLERANCE = 1e-12
@@ -11,9 +11,9 @@ export class Choice {
   readonly list: Candidates
   readonly picked: Int32Array
   readonly use: Float64Array
-  readonly hz: Float64Array
+  readonly moved: Float64Array
   readonly capacity: Float64Array
-  readonly #weight: number
+  readonly #deviation: DeviationTerm | undefined
   #cost = 0
 
   constructor(list: Candidates, capacityBits: Float64Array) {
@@ -21,32 +21,33 @@ export class Choice {
     this.list = list
     this.picked = new Int32Array(problem.chains)
     this.use = new Float64Array(list.rows)
-    this.hz = new Float64Array(list.frequencies)
+    this.moved = new Float64Array(list.deviations)
     this.capacity = capacityBits.map((bits) => bits + ROW_TOLERANCE * Math.abs(bits))
-    this.#weight = problem.frequency?.weight ?? 0
+    this.#deviation = problem.deviation
   }
 
   /** Takes a whole choice. */
   set(picked: ArrayLike<number>): void {
     const { list } = this
     this.use.fill(0)
-    this.hz.set(list.problem.frequency?.base ?? [])
+    this.moved.set(list.problem.deviation?.base ?? [])
     this.#cost = 0
     for (let l = 0; l < this.picked.length; l++) {
       const c = picked[l] ?? 0
       this.picked[l] = c
       this.#cost += list.cost[c] ?? 0
       for (let t = 0; t < list.rows; t++) this.use[t] = (this.use[t] ?? 0) + (list.use[c * list.rows + t] ?? 0)
-      for (let k = 0; k < list.frequencies; k++) {
-        this.hz[k] = (this.hz[k] ?? 0) + (list.hz[c * list.frequencies + k] ?? 0)
+      for (let k = 0; k < list.deviations; k++) {
+        this.moved[k] = (this.moved[k] ?? 0) + (list.moved[c * list.deviations + k] ?? 0)
       }
     }
   }
 
   get objective(): number {
-    let sum = 0
-    for (let k = 0; k < this.hz.length; k++) sum += (this.hz[k] ?? 0) ** 2
-    return this.#cost + this.#weight * sum
+    let sum = this.#cost
+    const term = this.#deviation
+    if (term !== undefined) for (const [k, f] of this.moved.entries()) sum += deviationCost(term, k, f)
+    return sum
   }
 
   get isFeasible(): boolean {
@@ -59,9 +60,15 @@ export class Choice {
     const { list, picked } = this
     const old = picked[list.chain[c] ?? 0] ?? 0
     let change = (list.cost[c] ?? 0) - (list.cost[old] ?? 0)
-    for (let k = 0; k < list.frequencies; k++) {
-      const hz = (list.hz[c * list.frequencies + k] ?? 0) - (list.hz[old * list.frequencies + k] ?? 0)
-      change += this.#weight * hz * (2 * (this.hz[k] ?? 0) + hz)
+    const term = this.#deviation
+    if (term === undefined) return change
+    for (let k = 0; k < term.count; k++) {
+      const moved = (list.moved[c * term.count + k] ?? 0) - (list.moved[old * term.count + k] ?? 0)
+      const f = this.moved[k] ?? 0
+      change +=
+        k < term.oneSided
+          ? deviationCost(term, k, f + moved) - deviationCost(term, k, f)
+          : (term.weight[k] ?? 0) * moved * (2 * f + moved)
     }
     return change
   }
@@ -97,16 +104,16 @@ export class Choice {
   }
 
   take(c: number): void {
-    const { list, picked, use, hz } = this
+    const { list, picked, use, moved } = this
     const l = list.chain[c] ?? 0
     const old = picked[l] ?? 0
     this.#cost += (list.cost[c] ?? 0) - (list.cost[old] ?? 0)
     for (let t = 0; t < list.rows; t++) {
       use[t] = (use[t] ?? 0) + (list.use[c * list.rows + t] ?? 0) - (list.use[old * list.rows + t] ?? 0)
     }
-    for (let k = 0; k < list.frequencies; k++) {
-      const change = (list.hz[c * list.frequencies + k] ?? 0) - (list.hz[old * list.frequencies + k] ?? 0)
-      hz[k] = (hz[k] ?? 0) + change
+    for (let k = 0; k < list.deviations; k++) {
+      const change = (list.moved[c * list.deviations + k] ?? 0) - (list.moved[old * list.deviations + k] ?? 0)
+      moved[k] = (moved[k] ?? 0) + change
     }
     picked[l] = c
   }

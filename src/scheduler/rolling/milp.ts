@@ -1,12 +1,12 @@
 /**
  * The problem as a mixed-integer linear program in CPLEX LP format, for other solvers: binaries y, one change variable s a
- * chain and step, the linear chance rows. The square of each frequency is replaced by tangents from below; with tangents at
- * the frequencies of a solution its value is exact, so adding them until nothing changes solves the problem itself.
+ * chain and step, the linear chance rows. The square of each deviation is replaced by tangents from below; with tangents at
+ * the deviations of a solution its value is exact, so adding them until nothing changes solves the problem itself.
  */
 import { at, intAt } from './arrays.ts'
 import type { LinearRows, OptionPlan, RollingProblem } from './problem.ts'
 
-/** Tangents of f^2: the frequencies, Hz, at which they touch, for each k. */
+/** Tangents of f^2: the deviations, Hz or pu, at which they touch, for each k; below 0 one-sided ones need none. */
 export type Tangents = readonly (readonly number[])[]
 
 /** Name of the binary of option m of chain l in step t. */
@@ -14,18 +14,18 @@ export function binaryName(l: number, m: number, t: number): string {
   return `y${l}_${m}_${t}`
 }
 
-/** Tangents evenly over what the frequencies may become. */
+/** Tangents evenly over what the deviations may become. */
 export function evenTangents(problem: RollingProblem, count: number): Tangents {
-  const { frequency, chains, steps, optionStart } = problem
-  if (frequency === undefined) return []
-  return Array.from({ length: frequency.count }, (_, k) => {
-    let low = at(frequency.base, k)
+  const { deviation, chains, steps, optionStart } = problem
+  if (deviation === undefined) return []
+  return Array.from({ length: deviation.count }, (_, k) => {
+    let low = at(deviation.base, k)
     let high = low
     for (let l = 0; l < chains; l++) {
       for (let t = 0; t < steps; t++) {
         const moved: number[] = []
         for (let n = intAt(optionStart, l); n < intAt(optionStart, l + 1); n++)
-          moved.push(pulseHz(problem, { n, t, k }))
+          moved.push(pulseOf(problem, { n, t, k }))
         low += Math.min(...moved)
         high += Math.max(...moved)
       }
@@ -36,13 +36,13 @@ export function evenTangents(problem: RollingProblem, count: number): Tangents {
 
 /** The program's text. */
 export function milpText(problem: RollingProblem, rows: LinearRows, tangents: Tangents): string {
-  const { chains, steps, optionStart, cost, switchCost, initial, frequency } = problem
+  const { chains, steps, optionStart, cost, switchCost, initial, deviation } = problem
   const objective: string[] = []
   const limits: string[] = []
   const binaries: string[] = []
   const bounds: string[] = []
   const use: string[][] = Array.from({ length: steps }, () => [])
-  const moves: string[][] = Array.from({ length: frequency?.count ?? 0 }, () => [])
+  const moves: string[][] = Array.from({ length: deviation?.count ?? 0 }, () => [])
   for (let l = 0; l < chains; l++) {
     const first = intAt(optionStart, l)
     const width = intAt(optionStart, l + 1) - first
@@ -60,8 +60,8 @@ export function milpText(problem: RollingProblem, rows: LinearRows, tangents: Ta
           if (bits !== 0) use[row]?.push(`${signed(bits)} ${name}`)
         }
         for (const [k, terms] of moves.entries()) {
-          const hz = pulseHz(problem, { n, t, k })
-          if (hz !== 0) terms.push(`${signed(hz)} ${name}`)
+          const moved = pulseOf(problem, { n, t, k })
+          if (moved !== 0) terms.push(`${signed(moved)} ${name}`)
         }
       }
       const change = `s${l}_${t}`
@@ -82,9 +82,12 @@ export function milpText(problem: RollingProblem, rows: LinearRows, tangents: Ta
   }
   for (const [k, terms] of moves.entries()) {
     bounds.push(`f${k} free`)
-    limits.push(`f${k} ${terms.map(negated).join(' ')} = ${at(frequency?.base ?? NONE, k)}`)
-    objective.push(`${signed(frequency?.weight ?? 0)} q${k}`)
-    for (const hz of tangents[k] ?? []) limits.push(`q${k} ${signed(-2 * hz)} f${k} >= ${-hz * hz}`)
+    limits.push(`f${k} ${terms.map(negated).join(' ')} = ${at(deviation?.base ?? NONE, k)}`)
+    objective.push(`${signed(at(deviation?.weight ?? NONE, k))} q${k}`)
+    for (const f of tangents[k] ?? []) {
+      if (f <= 0 && k < (deviation?.oneSided ?? 0)) continue
+      limits.push(`q${k} ${signed(-2 * f)} f${k} >= ${-f * f}`)
+    }
   }
   return [
     'Minimize',
@@ -102,16 +105,16 @@ export function milpText(problem: RollingProblem, rows: LinearRows, tangents: Ta
 
 const NONE = new Float64Array(0)
 
-function pulseHz(
-  { frequency, steps }: RollingProblem,
+function pulseOf(
+  { deviation, steps }: RollingProblem,
   { n, t, k }: { readonly n: number; readonly t: number; readonly k: number },
 ): number {
-  let hz = 0
-  for (let r = 0; frequency !== undefined && r < frequency.rank; r++) {
-    const { rank, gain, response } = frequency
-    hz += at(gain, n * rank + r) * at(response, (k * rank + r) * steps + t)
+  let moved = 0
+  for (let r = 0; deviation !== undefined && r < deviation.rank; r++) {
+    const { rank, gain, response } = deviation
+    moved += at(gain, n * rank + r) * at(response, (k * rank + r) * steps + t)
   }
-  return hz
+  return moved
 }
 
 function signed(value: number): string {

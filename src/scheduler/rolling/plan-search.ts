@@ -104,7 +104,7 @@ function improved(given: {
 
 /** Paths of chains that have a choice, those with the least reduced cost first. */
 function pairOrder(dual: Dual, point: Float64Array, list: Candidates): number[] {
-  const { rows, frequencies } = list
+  const { rows, deviations } = list
   const reduced: { readonly c: number; readonly cost: number }[] = []
   for (let l = 0; l + 1 < list.start.length; l++) {
     const from = list.start[l] ?? 0
@@ -114,8 +114,8 @@ function pairOrder(dual: Dual, point: Float64Array, list: Candidates): number[] 
     for (let c = from; c < to; c++) {
       let value = list.cost[c] ?? 0
       for (let t = 0; t < rows; t++) value += dual.rowPrice(point, t) * (list.use[c * rows + t] ?? 0)
-      for (let k = 0; k < frequencies; k++) {
-        value += dual.frequencyPrice(point, k) * (list.hz[c * frequencies + k] ?? 0)
+      for (let k = 0; k < deviations; k++) {
+        value += dual.deviationPrice(point, k) * (list.moved[c * deviations + k] ?? 0)
       }
       values.push(value)
     }

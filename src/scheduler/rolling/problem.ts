@@ -3,23 +3,25 @@
  * with the wanted probability and the cost is least.
  *
  * One option a chain and step; y is 1 for it.
- *   least  sum cost y + sum switchCost [option changes] + weight ||f||^2,   f = base + response (gain y)
+ *   least  sum cost y + sum switchCost [option changes] + sum weight_k f_k^2,   f = base + response (gain y)
  *   with   M_t + z sqrt(sd_t^2 + V_t) <= available_t   for every step t     (M, V: mean and variance of the key used up to t)
  * The chance rows are cumulative, because stock carries over.
  */
 import { at, intAt } from './arrays.ts'
 
-/** Deviation of the grid's frequency as far as the chains move it: linear, and of low rank. */
-export type FrequencyTerm = {
-  /** Cost of 1 Hz^2. */
-  readonly weight: number
-  /** Frequencies that count (times, or times of several areas): K. */
+/** Deviations of the grid, frequencies and voltages, as far as the chains move them: linear, and of low rank. */
+export type DeviationTerm = {
+  /** Cost of the square of each: of 1 Hz^2, or 1 pu^2: K. */
+  readonly weight: Float64Array
+  /** Deviations that count (of a frequency or voltage at a time): K. */
   readonly count: number
+  /** The first so many cost something above 0 only: how far a voltage lies outside its band. */
+  readonly oneSided: number
   /** Different pulse shapes: R. */
   readonly rank: number
-  /** Deviation with no chain acting, Hz: K. */
+  /** Each with no chain acting, Hz or pu: K. */
   readonly base: Float64Array
-  /** Hz at frequency k for one unit of pulse r in step t: `[(k * R + r) * H + t]`. */
+  /** Hz or pu added to deviation k by one unit of pulse r in step t: `[(k * R + r) * H + t]`. */
   readonly response: Float64Array
   /** Units of pulse r that option n gives in a step: `[n * R + r]`. */
   readonly gain: Float64Array
@@ -47,7 +49,7 @@ export type RollingProblem = {
   readonly supplySdBits: Float64Array
   /** Quantile z of each chance row: H. */
   readonly z: Float64Array
-  readonly frequency?: FrequencyTerm
+  readonly deviation?: DeviationTerm
 }
 
 /** Options of all chains and steps, counted within the chain: `[l * H + t]`. */
@@ -102,17 +104,17 @@ export type Judgement = {
   readonly variance2: Float64Array
   /** available - M - z sqrt(sd^2 + V); negative: the chance row does not hold. */
   readonly slackBits: Float64Array
-  /** f, Hz; empty without a frequency term. */
-  readonly frequencyHz: Float64Array
+  /** f, Hz or pu; empty without a deviation term. */
+  readonly deviations: Float64Array
 }
 
 /** Counts a plan out, step by step. Nothing of the solver is used, so that it can be checked against this. */
 export function judge(problem: RollingProblem, plan: OptionPlan): Judgement {
-  const { chains, steps, optionStart, z, frequency } = problem
+  const { chains, steps, optionStart, z, deviation } = problem
   const usedBits = new Float64Array(steps)
   const variance2 = new Float64Array(steps)
   const slackBits = new Float64Array(steps)
-  const frequencyHz = frequency === undefined ? new Float64Array(0) : Float64Array.from(frequency.base)
+  const deviations = deviation === undefined ? new Float64Array(0) : Float64Array.from(deviation.base)
   let objective = 0
   let switches = 0
   let mean = 0
@@ -129,26 +131,31 @@ export function judge(problem: RollingProblem, plan: OptionPlan): Judgement {
       }
       mean += at(problem.meanBits, n)
       variance += at(problem.varianceBits2, n)
-      if (frequency !== undefined) addPulse(frequency, { option: n, step: t, steps }, frequencyHz)
+      if (deviation !== undefined) addPulse(deviation, { option: n, step: t, steps }, deviations)
     }
     usedBits[t] = mean
     variance2[t] = variance
     const marginBits = at(z, t) * Math.sqrt(at(problem.supplySdBits, t) ** 2 + variance)
     slackBits[t] = at(problem.availableBits, t) - mean - marginBits
   }
-  for (const hz of frequencyHz) objective += (frequency?.weight ?? 0) * hz * hz
-  return { objective, switches, usedBits, variance2, slackBits, frequencyHz }
+  if (deviation !== undefined) for (const [k, f] of deviations.entries()) objective += deviationCost(deviation, k, f)
+  return { objective, switches, usedBits, variance2, slackBits, deviations }
+}
+
+/** What deviation k costs at f. */
+export function deviationCost({ weight, oneSided }: DeviationTerm, k: number, f: number): number {
+  return f < 0 && k < oneSided ? 0 : at(weight, k) * f * f
 }
 
 type Pulse = { readonly option: number; readonly step: number; readonly steps: number }
 
-function addPulse(frequency: FrequencyTerm, { option, step, steps }: Pulse, frequencyHz: Float64Array): void {
-  const { count, rank, response, gain } = frequency
+function addPulse(deviation: DeviationTerm, { option, step, steps }: Pulse, deviations: Float64Array): void {
+  const { count, rank, response, gain } = deviation
   for (let r = 0; r < rank; r++) {
     const units = at(gain, option * rank + r)
     if (units === 0) continue
     for (let k = 0; k < count; k++) {
-      frequencyHz[k] = at(frequencyHz, k) + units * at(response, (k * rank + r) * steps + step)
+      deviations[k] = at(deviations, k) + units * at(response, (k * rank + r) * steps + step)
     }
   }
 }

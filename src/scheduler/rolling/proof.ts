@@ -207,21 +207,21 @@ class Search {
       this.#best = objective
       this.#picked = picked
     }
-    // Bounds at a leaf may lie below its value (the frequency term is linearised); what is known is the value itself.
+    // Bounds at a leaf may lie below its value (the deviation term is linearised); what is known is the value itself.
     this.#bound = Math.min(this.#bound, objective)
   }
 }
 
-/** Whether two chains have the same paths in the same order: what they cost, use and do to the frequencies. */
+/** Whether two chains have the same paths in the same order: what they cost, use and do to the deviations. */
 function areAlike(list: Candidates, one: readonly number[] | undefined, other: readonly number[]): boolean {
   if (one?.length !== other.length) return false
-  const { rows, frequencies } = list
+  const { rows, deviations } = list
   return one.every((a, i) => {
     const b = other[i] ?? 0
     if (at(list.cost, a) !== at(list.cost, b)) return false
     for (let t = 0; t < rows; t++) if (at(list.use, a * rows + t) !== at(list.use, b * rows + t)) return false
-    for (let k = 0; k < frequencies; k++) {
-      if (at(list.hz, a * frequencies + k) !== at(list.hz, b * frequencies + k)) return false
+    for (let k = 0; k < deviations; k++) {
+      if (at(list.moved, a * deviations + k) !== at(list.moved, b * deviations + k)) return false
     }
     return true
   })

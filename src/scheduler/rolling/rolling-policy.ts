@@ -7,13 +7,14 @@ import type { Limit } from './budget.ts'
 import type { ChainOption } from './chain-options.ts'
 import type { PlanDetail } from './detail.ts'
 import { atSteps, detailOf, waitingDetail } from './detail-of.ts'
+import type { Responses } from './deviations.ts'
 import { type Judgement, judge, type LinearRows, type OptionPlan, type RollingProblem, tangentRows } from './problem.ts'
 import { protectPlan } from './protect.ts'
 import { Allocation, quantilesOf, type RiskBound } from './quantile.ts'
 import type { NoPlan, Solution, SolveOptions, WarmStart } from './solve.ts'
 import { solve } from './solve.ts'
 import { StockWatch } from './stock-watch.ts'
-import { type EndRow, type Horizon, problemOf, type Responses, spreadOf, type Work, Workplace } from './tick-problem.ts'
+import { type EndRow, type Horizon, problemOf, spreadOf, type Work, Workplace } from './tick-problem.ts'
 
 /** A solver of the problem with linear rows; `solve`, or another one. */
 export type Solver = (problem: RollingProblem, rows: LinearRows, options: SolveOptions) => Solution | NoPlan
@@ -40,7 +41,7 @@ export type RollingOptions = {
   /** In protect mode chains with this priority or a more urgent one keep their required suite. */
   readonly protectedPriority: number
   readonly messagesPerRekey: number
-  /** How the chains move the frequency, and what a Hz^2 costs; none: it does not count. */
+  /** How the chains move frequency and voltages, and what it costs; none: they do not count. */
   readonly responses?: Responses
   readonly solver?: Solver
 }
@@ -53,6 +54,7 @@ const ERRORS_KEPT = 2_000
 const LEAST_LIMIT_MS = 2
 type Solved = 'spare' | 'optimal' | 'reserve'
 
+const NO_VOLTAGES: ReadonlyMap<number, number> = new Map()
 const NO_RESERVE: EndRow = { kind: 'mean', reserveBits: 0 }
 /** Ticks between two details while the plan stays as it is. */
 const DETAIL_TICKS = 10
@@ -185,7 +187,7 @@ export class RollingPolicy implements Policy {
     if (this.#errors.length > ERRORS_KEPT) this.#errors.shift()
   }
 
-  #horizonOf({ status, deltaFHz }: SchedulerView, forecast: StockForecast): Horizon {
+  #horizonOf({ status, deltaFHz, voltagesPu = NO_VOLTAGES }: SchedulerView, forecast: StockForecast): Horizon {
     const { steps, horizonS, tickMs, risk, riskBound } = this.#options
     const stepMs = (horizonS * 1000) / steps
     const ticks = stepMs / tickMs
@@ -209,6 +211,7 @@ export class RollingPolicy implements Policy {
       otherBits: this.#watch.otherBits * ticks,
       z: quantilesOf({ bound: riskBound, risk, steps, errors: this.#errors, shares: this.#allocation.shares }),
       deltaFHz,
+      voltagesPu,
       end: NO_RESERVE,
     }
   }

@@ -19,7 +19,7 @@ const TRAIL = 12
 /** Where the next tick's solve may start. */
 export type WarmStart = {
   readonly rowPrices: Float64Array
-  readonly frequencyPrices: Float64Array
+  readonly deviationPrices: Float64Array
   readonly plan: OptionPlan
 }
 
@@ -98,7 +98,7 @@ export function solve(problem: RollingProblem, rows: LinearRows, options: SolveO
       {
         maxEvaluations: 300,
         tolerance: small ? 1e-7 : options.gap / 50,
-        bounded: problem.steps,
+        bounded: dual.bounded,
         reach: dual.firstReach(),
         stop: () => budget.used > 0.5,
         onBetter: (point) => {
@@ -135,8 +135,8 @@ export function solve(problem: RollingProblem, rows: LinearRows, options: SolveO
   const gap = relativeGap(objective, bound)
   const rowPrices = new Float64Array(problem.steps)
   for (let t = 0; t < problem.steps; t++) rowPrices[t] = dual.rowPrice(ascent.point, t)
-  const frequencyPrices = Float64Array.from({ length: dual.size - problem.steps }, (_, k) =>
-    dual.frequencyPrice(ascent.point, k),
+  const deviationPrices = Float64Array.from({ length: dual.size - problem.steps }, (_, k) =>
+    dual.deviationPrice(ascent.point, k),
   )
   return {
     kind: 'plan',
@@ -155,7 +155,7 @@ export function solve(problem: RollingProblem, rows: LinearRows, options: SolveO
       dualMs,
       planMs,
     },
-    warm: { rowPrices, frequencyPrices, plan: closed.plan },
+    warm: { rowPrices, deviationPrices, plan: closed.plan },
   }
 }
 
@@ -168,7 +168,7 @@ export function relativeGap(objective: number, bound: number): number {
  * and there no slope tells the way.
  */
 function offKinks(dual: Dual, warm: WarmStart): Float64Array {
-  return dual.pointOf(warm.rowPrices, warm.frequencyPrices).map((value, i) => value * (1 + 0.01 * Math.sin(1 + 7 * i)))
+  return dual.pointOf(warm.rowPrices, warm.deviationPrices).map((value, i) => value * (1 + 0.01 * Math.sin(1 + 7 * i)))
 }
 
 /** The plan of the last tick a step on, if the prices of that tick still prove it: most ticks bring nothing new. */
@@ -183,7 +183,7 @@ function keepPlan(
   const plan = shiftedPlan(problem, warm.plan)
   const judged = judge(problem, plan)
   if (!(judged.objective < Number.POSITIVE_INFINITY) || leastSlack(dual.rows, judged) < 0) return undefined
-  const point = dual.pointOf(warm.rowPrices, warm.frequencyPrices)
+  const point = dual.pointOf(warm.rowPrices, warm.deviationPrices)
   const bound = dual.value(point, new Float64Array(dual.size))
   budget.spend(8 * chains * steps)
   const gap = relativeGap(judged.objective, bound)

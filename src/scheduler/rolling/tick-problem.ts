@@ -3,7 +3,8 @@ import type { Chain } from '../chain.ts'
 import type { Decision, SchedulerView } from '../policy.ts'
 import { stateOfSuite } from '../policy.ts'
 import { type ChainOption, isUsable, optionsOf } from './chain-options.ts'
-import type { FrequencyTerm, RollingProblem } from './problem.ts'
+import { deviationsOf, type Responses } from './deviations.ts'
+import type { RollingProblem } from './problem.ts'
 
 /**
  * What is asked of the end of the horizon: a reserve above the buffer, on average or with the probability of the chance rows. With
@@ -29,19 +30,8 @@ export type Horizon = {
   /** Quantile of each row. */
   readonly z: Float64Array
   readonly deltaFHz: number
-}
-
-/** Linearised frequency responses of the grid, made when the lab is planned. Times are ticks after a pulse. */
-export type Responses = {
-  /** Cost of 1 Hz^2 in a step. */
-  readonly weight: number
-  /** Hz after one unit of each pulse shape, by time since, s: `samples[r][i]` at i * sampleS. */
-  readonly sampleS: number
-  readonly samples: readonly (readonly number[])[]
-  /** How the present deviation decays if nobody acts, of its value, by time: the same sampling. */
-  readonly decay: readonly number[]
-  /** Units that a chain gives a second for each Hz of deviation, against it: by chain id, for each shape. */
-  readonly unitsPerHz: Readonly<Record<string, readonly number[]>>
+  /** Measured voltages by bus, pu. */
+  readonly voltagesPu: ReadonlyMap<number, number>
 }
 
 /** Chains with their options, and which of them can be used now. */
@@ -129,7 +119,7 @@ export function problemOf(work: Work, horizon: Horizon, responses: Responses | u
     availableBits[t] = stockBits - bufferBits + supply - justMade - otherBits * (t + 1)
     sd[t] = Math.hypot(supplySdBits[t] ?? 0, otherSdBits[t] ?? 0)
   }
-  const frequency = responses && frequencyOf(work, { optionStart, total, steps, stepS, horizon, responses })
+  const deviation = responses && deviationsOf(work, { optionStart, total, steps, stepS, horizon, responses })
   const problem = {
     chains: chains.length,
     steps,
@@ -142,7 +132,7 @@ export function problemOf(work: Work, horizon: Horizon, responses: Responses | u
     availableBits,
     supplySdBits: sd,
     z,
-    ...(frequency && { frequency }),
+    ...(deviation && { deviation }),
   }
   availableBits[steps - 1] =
     end.kind === 'mean' ? endOf(problem, end.reserveBits) : (availableBits[steps - 1] ?? 0) - end.reserveBits
@@ -161,42 +151,6 @@ function endOf(problem: RollingProblem, reserveBits: number): number {
   const variance = Math.min(ratio * Math.max(0, available - reserveBits), varianceBits2 * steps)
   const marginBits = (z[steps - 1] ?? 0) * Math.sqrt((supplySdBits[steps - 1] ?? 0) ** 2 + variance)
   return available - Math.max(0, reserveBits - marginBits)
-}
-
-type Shape = {
-  readonly optionStart: Int32Array
-  readonly total: number
-  readonly steps: number
-  readonly stepS: number
-  readonly horizon: Horizon
-  readonly responses: Responses
-}
-
-/** The present deviation dies away by itself; chains that are on act against it in every step. */
-function frequencyOf({ chains, options }: Work, shape: Shape): FrequencyTerm {
-  const { optionStart, total, steps, stepS, horizon, responses } = shape
-  const { samples, decay, sampleS, unitsPerHz, weight } = responses
-  const rank = samples.length
-  const at = (list: readonly number[], s: number): number =>
-    list[Math.min(list.length - 1, Math.round(s / sampleS))] ?? 0
-  const base = Float64Array.from({ length: steps }, (_, k) => horizon.deltaFHz * at(decay, (k + 1) * stepS))
-  const response = new Float64Array(steps * rank * steps)
-  for (let k = 0; k < steps; k++) {
-    for (let r = 0; r < rank; r++) {
-      for (let t = 0; t <= k; t++) response[(k * rank + r) * steps + t] = at(samples[r] ?? [], (k - t + 1) * stepS)
-    }
-  }
-  const gain = new Float64Array(total * rank)
-  for (const [l, chain] of chains.entries()) {
-    const units = unitsPerHz[chain.id]
-    if (units === undefined) continue
-    for (let m = 1; m < (options[l]?.length ?? 0); m++) {
-      for (let r = 0; r < rank; r++) {
-        gain[((optionStart[l] ?? 0) + m) * rank + r] = -(units[r] ?? 0) * horizon.deltaFHz * stepS
-      }
-    }
-  }
-  return { weight, count: steps, rank, base, response, gain }
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
  * Paths of a chain within a cut-off of its best, without those that another one is never inferior to: it costs no more, moves
- * the frequencies alike and uses no more in any row that could bind. In every plan it could take their place. Built step by
+ * the deviations alike and uses no more in any row that could bind. In every plan it could take their place. Built step by
  * step, so that what is beaten is left out before it branches.
  */
 import { at, intAt } from './arrays.ts'
@@ -15,7 +15,7 @@ type Label = {
   readonly variance: number
   /** Use of the rows so far that could bind. */
   readonly uses: readonly number[]
-  /** What it has done to the frequencies, by step. */
+  /** What it has done to the deviations, by step. */
   readonly pulses: string
   readonly before: Label | undefined
 }
@@ -102,16 +102,16 @@ export class UndominatedPaths {
   }
 
   #prices(first: number, width: number): Float64Array {
-    const { steps, meanBits, varianceBits2, cost, frequency } = this.#dual.problem
+    const { steps, meanBits, varianceBits2, cost, deviation } = this.#dual.problem
     const { perBit, perBit2, perPulse } = this.#dual.prices
-    const rank = frequency?.rank ?? 0
+    const rank = deviation?.rank ?? 0
     const prices = new Float64Array(steps * width)
     for (let t = 0; t < steps; t++) {
       for (let m = 0; m < width; m++) {
         const n = first + m
         let here = at(cost, n * steps + t) + at(perBit, t) * at(meanBits, n) + at(perBit2, t) * at(varianceBits2, n)
-        for (let r = 0; frequency !== undefined && r < rank; r++) {
-          here += at(frequency.gain, n * rank + r) * at(perPulse, t * rank + r)
+        for (let r = 0; deviation !== undefined && r < rank; r++) {
+          here += at(deviation.gain, n * rank + r) * at(perPulse, t * rank + r)
         }
         prices[t * width + m] = here
       }
@@ -137,11 +137,11 @@ export class UndominatedPaths {
     return toGo
   }
 
-  /** A letter for each option; options that move the frequencies alike have the same. */
+  /** A letter for each option; options that move the deviations alike have the same. */
   #pulseClasses(first: number, width: number): readonly string[] {
-    const { frequency } = this.#dual.problem
-    if (frequency === undefined) return Array.from({ length: width }, () => '')
-    const { gain, rank } = frequency
+    const { deviation } = this.#dual.problem
+    if (deviation === undefined) return Array.from({ length: width }, () => '')
+    const { gain, rank } = deviation
     const known: string[] = []
     return Array.from({ length: width }, (_, m) => {
       const key = gain.subarray((first + m) * rank, (first + m + 1) * rank).join()
