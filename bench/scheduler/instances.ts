@@ -2,7 +2,7 @@
  * Instances for the scheduler's benchmark and tests: chains with the sizes of 104 messages, key that does not suffice for
  * all of them in OTP, and a next tick for warm starts.
  */
-import type { DeviationTerm, OptionPlan, RollingProblem } from '../../src/scheduler/index.ts'
+import { type DeviationTerm, type OptionPlan, type RollingProblem, unavoidableOf } from '../../src/scheduler/index.ts'
 import { type Random, randomStream } from '../../src/sim/index.ts'
 
 export type InstanceOptions = {
@@ -245,5 +245,6 @@ export function withVoltages(problem: RollingProblem, seed: number): RollingProb
       if (n > first) gain[n * rank + known + l] = 1
     }
   }
-  return { ...problem, deviation: { weight, count, oneSided, rank, base, response, gain } }
+  const term = { weight, count, oneSided, rank, base, response, gain }
+  return { ...problem, deviation: { ...term, unavoidable: unavoidableOf(term, { optionStart, steps }) } }
 }

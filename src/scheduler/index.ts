@@ -18,8 +18,8 @@ export {
 export { type PolicyMeans, type PolicySpec, policyOf, type RollingSpec } from './policy-of.ts'
 export { type Ascent, ascend } from './rolling/ascent.ts'
 export { Budget, type Limit } from './rolling/budget.ts'
-export type { ChainDetail, PlanDetail } from './rolling/detail.ts'
-export type { Responses, VoltageResponses } from './rolling/deviations.ts'
+export type { ChainDetail, DeviationDetail, PlanDetail } from './rolling/detail.ts'
+export { type Responses, unavoidableOf, type VoltageResponse, type VoltageResponses } from './rolling/deviations.ts'
 export { Dual } from './rolling/dual.ts'
 export { binaryName, evenTangents, milpText, planOfBinaries, type Tangents } from './rolling/milp.ts'
 export {

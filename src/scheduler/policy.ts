@@ -27,6 +27,7 @@ export type Why =
   | 'off: key is short'
   | 'AES: key is worth more elsewhere'
   | 'off: key is worth more elsewhere'
+  | 'off: frequency and voltages are better without it'
   | 'off: switched off by hand'
 
 export type Decision = {

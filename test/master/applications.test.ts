@@ -85,6 +85,34 @@ t.test(
   },
 )
 
+t.test('voltages by bus: those that are asked for, fresh, valid and a number', async (t) => {
+  const voltages = [
+    { bus: 3, ca: 1, ioa: 3003 },
+    { bus: 4, ca: 2, ioa: 3004 },
+    { bus: 4, ca: 3, ioa: 3004 },
+  ]
+  const measurements = new Measurements({ machines: [], voltages, staleMs: 1_000 })
+  const set = (ca: number, ioa: number, value: number, tagWallMs: number, isValid = true) =>
+    measurements.set(ca, ioa, { value, tagWallMs, isValid })
+  const seen = (nowWallMs: number) => [...(measurements.voltagesPu(nowWallMs) ?? [])]
+  t.same(seen(0), [])
+  set(1, 3003, 1.02, 0)
+  set(2, 3004, 0.98, 500)
+  set(1, 2003, 0.01, 0)
+  t.same(seen(900), [
+    [3, 1.02],
+    [4, 0.98],
+  ])
+  t.same(seen(1_200), [[4, 0.98]], 'the other one is stale')
+  set(3, 3004, 0.97, 600)
+  t.same(seen(1_200), [[4, 0.97]], 'of two devices at a bus the last one counts')
+  set(3, 3004, 0.97, 700, false)
+  t.same(seen(1_200), [[4, 0.98]], 'while it is valid')
+  set(2, 3004, Number.NaN, 800)
+  t.same(seen(1_200), [])
+  t.equal(new Measurements({ machines: [], staleMs: 1_000 }).voltagesPu(0), undefined, 'nobody asks')
+})
+
 const terms = { requiredSuite: 'otp', ratePerS: 1, apduBytes: 22 } as const
 const shed = chain({
   id: 'shed',

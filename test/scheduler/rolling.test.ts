@@ -138,7 +138,8 @@ t.test('with voltages outside their bands the answer is the best of all plans, a
     for (const units of [100, 3_000, 2e7]) {
       const answer = solve(problem, rows, { limit: { kind: 'work', units }, gap: 1e-9 })
       if (best === undefined || answer.kind === 'none') {
-        if (units === 2e7 && (best === undefined) !== (answer.kind === 'none')) wrong.push({ seed, answer: answer.kind })
+        if (units === 2e7 && (best === undefined) !== (answer.kind === 'none'))
+          wrong.push({ seed, answer: answer.kind })
         continue
       }
       const isTrue = answer.bound <= best * (1 + 1e-9) && answer.objective >= best * (1 - 1e-9)
@@ -150,7 +151,8 @@ t.test('with voltages outside their bands the answer is the best of all plans, a
       if (again.kind === 'none' || again.bound > best * (1 + 1e-9)) wrong.push({ seed, warm: again })
     }
     const without = solve(plain, rows, PLENTY)
-    if (best !== undefined && without.kind === 'plan' && judge(problem, without.plan).objective > best * (1 + 1e-6)) moved++
+    if (best !== undefined && without.kind === 'plan' && judge(problem, without.plan).objective > best * (1 + 1e-6))
+      moved++
   }
   t.same(wrong, [])
   t.ok(moved >= 20, `the voltages change ${moved} plans`)

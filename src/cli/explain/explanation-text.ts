@@ -4,7 +4,8 @@ import type { ExplainedChain, Explanation } from './explanation.ts'
 /** The explanation as a page of text. */
 export function explanationText({ atMs, planMs, level, chains, detail }: Explanation): string {
   const lines = [`At ${seconds(atMs)} s held the plan of ${seconds(planMs)} s; level of the stock: ${level}.`, '']
-  if (detail !== undefined) lines.push(...modeLines(detail), ...stockLines(detail), ...priceLines(detail))
+  if (detail !== undefined)
+    lines.push(...modeLines(detail), ...stockLines(detail), ...priceLines(detail), ...gridLines(detail))
   lines.push('Chains:')
   const options = new Map(detail?.chains.map((chain) => [chain.chain, chain]))
   for (const chain of chains) lines.push(...chainLines(chain, options.get(chain.id)))
@@ -66,14 +67,25 @@ function priceLines({ rowPrices }: PlanDetail): readonly string[] {
   ]
 }
 
+function gridLines({ deviations = [], stepMs, supplyBits }: PlanDetail): readonly string[] {
+  if (deviations.length === 0) return []
+  const parts = deviations.map(({ bus, cost, worst }) => {
+    if (bus === 0) return `  frequency ${figure(cost)}, at most ${figure(worst)} Hz off`
+    const where = worst > 0 ? `at most ${figure(worst)} pu outside its band` : 'within its band'
+    return `  voltage at bus ${bus} ${figure(cost)}, ${where}`
+  })
+  return [`Of the value, over ${seconds(stepMs * supplyBits.length)} s:`, ...parts, '']
+}
+
 function chainLines(chain: ExplainedChain, detail: ChainDetail | undefined): readonly string[] {
   const head = `  ${chain.id.padEnd(16)} ${chain.state} on path ${chain.path} since ${seconds(chain.sinceMs)} s: ${chain.why}`
   if (detail === undefined) return [head]
-  const options = detail.options.map(({ name, usable, costPerS, keyBps, keyCostPerS }, index) => {
+  const options = detail.options.map(({ name, usable, costPerS, keyBps, keyCostPerS, gridCostPerS }, index) => {
     const mark = index === detail.taken ? '>' : ' '
     if (!usable) return `      ${mark} ${name.padEnd(7)} not usable: its path is down or too slow`
-    const total = costPerS + keyCostPerS
-    return `      ${mark} ${name.padEnd(7)} ${figure(costPerS)}/s + ${bits(keyBps)}/s of key worth ${figure(keyCostPerS)}/s = ${figure(total)}/s`
+    const total = costPerS + keyCostPerS + (gridCostPerS ?? 0)
+    const grid = gridCostPerS === undefined ? '' : ` + grid ${figure(gridCostPerS)}/s`
+    return `      ${mark} ${name.padEnd(7)} ${figure(costPerS)}/s + ${bits(keyBps)}/s of key worth ${figure(keyCostPerS)}/s${grid} = ${figure(total)}/s`
   })
   return [head, ...options]
 }

@@ -70,6 +70,7 @@ function isDetail(value: unknown): value is PlanDetail {
   const facts = value as Readonly<Record<string, unknown>>
   return (
     lists.every((name) => Array.isArray(facts[name])) &&
+    (facts['deviations'] === undefined || Array.isArray(facts['deviations'])) &&
     ['stepMs', 'stockBits', 'otherBits', 'objective', 'gap'].every((name) => typeof facts[name] === 'number')
   )
 }

@@ -1,5 +1,6 @@
 import type { StockForecast } from '../../forecast/index.ts'
 import type { ChainDetail, PlanDetail } from './detail.ts'
+import { deviationDetailOf, marginalCosts } from './deviation-detail.ts'
 import type { Judgement, RollingProblem } from './problem.ts'
 import type { Solution } from './solve.ts'
 import type { Horizon, Work } from './tick-problem.ts'
@@ -17,6 +18,8 @@ export function detailOf(facts: {
   readonly work: Work
 }): PlanDetail {
   const { mode, forecast, horizon, problem, answer, judged, work } = facts
+  const deviations = deviationDetailOf(problem, judged)
+  const unavoidable = problem.deviation?.unavoidable ?? 0
   return {
     mode,
     forecast: forecast.source,
@@ -29,8 +32,9 @@ export function detailOf(facts: {
     usedBits: [...judged.usedBits],
     slackBits: [...judged.slackBits],
     rowPrices: [...answer.rowPrices],
-    objective: answer.objective,
-    bound: answer.bound,
+    ...(deviations && { deviations }),
+    objective: answer.objective + unavoidable,
+    bound: answer.bound + unavoidable,
     gap: answer.gap,
     proven: answer.proven,
     solveMs: answer.elapsedMs,
@@ -80,6 +84,7 @@ function chainsOf(
   { problem, answer, stepS, spread }: Solved,
 ): readonly ChainDetail[] {
   const { steps, z, supplySdBits } = problem
+  const marginal = problem.deviation && marginalCosts(problem, spread)
   let perBit = 0
   let perBit2 = 0
   for (let t = 0; t < steps; t++) {
@@ -101,6 +106,7 @@ function chainsOf(
         costPerS,
         keyBps: bits / stepS,
         keyCostPerS: (perBit * bits + perBit2 * bits2) / stepS,
+        ...(marginal && { gridCostPerS: (marginal[n] ?? 0) / stepS }),
       }
     }),
   }))

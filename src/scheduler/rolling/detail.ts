@@ -24,13 +24,26 @@ export type PlanDetail = {
   readonly slackBits: readonly number[]
   /** What a bit more up to each step would save. */
   readonly rowPrices: readonly number[]
+  /** Where frequency or voltages count: what they cost in the plan, of its value. */
+  readonly deviations?: readonly DeviationDetail[]
+  /** Cost of the plan, and what no plan costs less than. */
   readonly objective: number
   readonly bound: number
+  /** What is between them, of what can be avoided of the cost. */
   readonly gap: number
   readonly proven: boolean
   /** Time the solver took, ms; 0 where it has no clock. */
   readonly solveMs: number
   readonly chains: readonly ChainDetail[]
+}
+
+/** A deviation over all steps. */
+export type DeviationDetail = {
+  /** Whose voltage it is; 0: the frequency. */
+  readonly bus: number
+  readonly cost: number
+  /** Largest one: Hz off either way, or pu outside the band (below 0: within). */
+  readonly worst: number
 }
 
 /** A chain in the first step: its options, a second each. */
@@ -47,5 +60,7 @@ export type ChainDetail = {
     readonly keyBps: number
     /** That key at the plan's prices, and the risk it brings. */
     readonly keyCostPerS: number
+    /** What a second more of it would add to the cost of frequency and voltages; absent where they do not count. */
+    readonly gridCostPerS?: number
   }[]
 }

@@ -147,7 +147,7 @@ export class Dual {
   /** Constant part of theta at a point: all but the chains. */
   constantOf(point: Float64Array): number {
     const { steps, deviation } = this.problem
-    let sum = 0
+    let sum = -(deviation?.unavoidable ?? 0)
     for (let t = 0; t < steps; t++) {
       sum -= this.rowPrice(point, t) * at(this.rows.capacityBits, t)
     }

@@ -44,8 +44,8 @@ export class Choice {
   }
 
   get objective(): number {
-    let sum = this.#cost
     const term = this.#deviation
+    let sum = this.#cost - (term?.unavoidable ?? 0)
     if (term !== undefined) for (const [k, f] of this.moved.entries()) sum += deviationCost(term, k, f)
     return sum
   }

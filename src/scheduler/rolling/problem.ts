@@ -25,6 +25,13 @@ export type DeviationTerm = {
   readonly response: Float64Array
   /** Units of pulse r that option n gives in a step: `[n * R + r]`. */
   readonly gain: Float64Array
+  /**
+   * What no choice of options avoids, at most; absent: 0. It is left out of every value and bound, so that a gap says something of what
+   * can be chosen.
+   */
+  readonly unavoidable?: number
+  /** The bus whose voltage each is, 0: the frequency; for who explains a plan: K. */
+  readonly buses?: Int32Array
 }
 
 /** The problem as flat arrays. L chains, H steps; the options of all chains stand one after another, N in all. */
@@ -96,7 +103,7 @@ export function chordRows(problem: RollingProblem, lowBits2: Float64Array, highB
 
 /** What a plan costs and how much of each row it leaves, counted from the problem alone. */
 export type Judgement = {
-  /** Infinity if an option is chosen that must not be. */
+  /** Without what no plan avoids (`unavoidable`). Infinity if an option is chosen that must not be. */
   readonly objective: number
   readonly switches: number
   /** Mean and variance of the key used up to each step. */
@@ -115,7 +122,7 @@ export function judge(problem: RollingProblem, plan: OptionPlan): Judgement {
   const variance2 = new Float64Array(steps)
   const slackBits = new Float64Array(steps)
   const deviations = deviation === undefined ? new Float64Array(0) : Float64Array.from(deviation.base)
-  let objective = 0
+  let objective = -(deviation?.unavoidable ?? 0)
   let switches = 0
   let mean = 0
   let variance = 0

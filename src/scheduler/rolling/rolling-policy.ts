@@ -7,6 +7,7 @@ import type { Limit } from './budget.ts'
 import type { ChainOption } from './chain-options.ts'
 import type { PlanDetail } from './detail.ts'
 import { atSteps, detailOf, waitingDetail } from './detail-of.ts'
+import { isBetterOff } from './deviation-detail.ts'
 import type { Responses } from './deviations.ts'
 import { type Judgement, judge, type LinearRows, type OptionPlan, type RollingProblem, tangentRows } from './problem.ts'
 import { protectPlan } from './protect.ts'
@@ -118,12 +119,15 @@ export class RollingPolicy implements Policy {
         gap: this.#options.gap,
         ...this.#warmFor(view.chains, problem),
       })
-      if (answer.kind === 'none' || savesAtAes(work, problem, answer.plan)) continue
+      if (answer.kind === 'none') continue
+      const offs = offsOf(work, problem, answer)
+      if (offs.some(({ aes, isBetter }) => aes !== undefined && !isBetter)) continue
       this.#warm = { chains: view.chains, start: answer.warm }
       const judged = judge(problem, answer.plan)
       this.#allocation.note(answer.rowPrices, spreadsOf(problem, judged))
       this.#planned = { bits: judged.usedBits[0] ?? 0, variance2: judged.variance2[0] ?? 0 }
-      const decisions = this.#decisionsOf(view, work.options, answer.plan, problem.steps)
+      const better = new Set(offs.flatMap(({ chain, isBetter }) => (isBetter ? [chain] : [])))
+      const decisions = this.#decisionsOf(view, work.options, { plan: answer.plan, steps: problem.steps, better })
       const facts = { mode, forecast, horizon, problem, answer, judged, work }
       const outlook = this.#outlookOf(view, forecast)
       return { level: view.status.level, decisions, outlook, ...this.#withDetail(() => detailOf(facts)) }
@@ -225,8 +229,7 @@ export class RollingPolicy implements Policy {
   #decisionsOf(
     view: SchedulerView,
     options: readonly (readonly ChainOption[])[],
-    plan: OptionPlan,
-    steps: number,
+    { plan, steps, better }: { readonly plan: OptionPlan; readonly steps: number; readonly better: ReadonlySet<Chain> },
   ): Map<string, Decision> {
     return new Map(
       view.chains.map((chain, l) => {
@@ -235,7 +238,8 @@ export class RollingPolicy implements Policy {
         const state: ChainState = taken?.suite === undefined ? 0 : stateOfSuite(taken.suite)
         const path = taken?.suite === undefined ? (last?.path ?? 0) : taken.path
         const pathUp = this.#workplace.hasPath(chain)
-        return [chain.id, { state, path, pathUp, why: whyOf(chain, state) }] as const
+        const why = better.has(chain) ? 'off: frequency and voltages are better without it' : whyOf(chain, state)
+        return [chain.id, { state, path, pathUp, why }] as const
       }),
     )
   }
@@ -248,14 +252,30 @@ function limitsOf(limit: Limit): () => Limit {
   return () => ({ ...limit, limitMs: Math.max(LEAST_LIMIT_MS, endMs - limit.now()) })
 }
 
-/**
- * A chain that may use AES is off in the first step. That saves next to nothing: rows that ask for it cannot be kept, and a
- * message more in AES is less harm than a chain that is off.
- */
-function savesAtAes({ chains, options, usable }: Work, { steps }: RollingProblem, plan: OptionPlan): boolean {
-  return chains.some((_, l) => {
-    if (options[l]?.[plan[l * steps] ?? 0]?.suite !== undefined) return false
-    return options[l]?.some(({ suite }, m) => suite === 'aes' && usable[l]?.[m] === true) ?? false
+/** A chain that is off in the first step. */
+type Off = {
+  readonly chain: Chain
+  /**
+   * Its option in AES, if it may use that. To be off saves next to no key then: rows that ask for it cannot be kept, and a message more in
+   * AES is less harm than a chain that is off. Unless it is off because the grid is better without what it does.
+   */
+  readonly aes: number | undefined
+  readonly isBetter: boolean
+}
+
+function offsOf(
+  { chains, options, usable }: Work,
+  problem: RollingProblem,
+  { plan, objective }: Solution,
+): readonly Off[] {
+  return chains.flatMap((chain, l) => {
+    if (options[l]?.[plan[l * problem.steps] ?? 0]?.suite !== undefined) return []
+    const best = (wanted: (suite: string) => boolean) =>
+      (options[l] ?? []).findIndex(({ suite }, m) => suite !== undefined && wanted(suite) && usable[l]?.[m] === true)
+    const aes = best((suite) => suite === 'aes')
+    const on = aes === -1 ? best(() => true) : aes
+    const isBetter = on !== -1 && isBetterOff(problem, plan, { chain: l, option: on, objective })
+    return [{ chain, aes: aes === -1 ? undefined : aes, isBetter }]
   })
 }
 
