@@ -34,6 +34,31 @@ export const GameSchema = z.strictObject({
     .enum(['improved', 'printed'])
     .default('improved')
     .describe('For ldCp: as improved here, or as the paper prints it'),
+  terms: z
+    .strictObject({
+      lossPerHz: z
+        .number()
+        .min(0)
+        .max(1e9)
+        .optional()
+        .describe(
+          "w_f: the leader's loss a second for each Hz that a chain which sheds, and is off, would have lifted the frequency by; without it that chain's lossWeight",
+        ),
+      lossPerPu: z
+        .number()
+        .min(0)
+        .max(1e9)
+        .default(0)
+        .describe("w_v: a follower's loss a second for each pu that a chain which is off would move at its station"),
+      lossPerMw: z
+        .number()
+        .min(0)
+        .max(1e9)
+        .default(0)
+        .describe("a follower's loss a second for each MW that a chain which is off steers"),
+    })
+    .optional()
+    .describe('What the grid adds to the losses of chains that are off; figures come from the grid model'),
   roundS: z.number().min(0.05).max(60).default(0.5).describe('Between control centres: time from round to round'),
   patienceS: z
     .number()

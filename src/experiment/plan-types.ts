@@ -5,7 +5,7 @@ import type { IedConfig } from '../ied/index.ts'
 import type { KeyServerOptions } from '../keypool/pure.ts'
 import type { MasterConfig } from '../master/index.ts'
 import type { RtuConfig } from '../rtu/index.ts'
-import type { Responses } from '../scheduler/index.ts'
+import type { LabTerms, Responses } from '../scheduler/index.ts'
 import type { LinkLaw, QkdLinkOptions } from '../sim/index.ts'
 import type { Scenario } from './scenario-schema.ts'
 
@@ -80,6 +80,8 @@ export type LabPlan = {
     readonly messagesPerRekey: number
     /** How the chains move frequency and voltages, where the policy counts them. */
     readonly responses?: Responses
+    /** What they do for the grid, where the game counts it. */
+    readonly gameTerms?: LabTerms
   }
   readonly outputs: Scenario['outputs']
 }

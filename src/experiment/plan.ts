@@ -5,6 +5,7 @@ import { DEVICE_DELAY_MS, PROPAGATION_MS_PER_KM } from '../sim/index.ts'
 import { mastersOf, ownerOf } from './masters.ts'
 import { casOf, chainsOf } from './plan-chains.ts'
 import type { Draft } from './plan-draft.ts'
+import { gameTermsOf } from './plan-game-terms.ts'
 import { keyServerOf, topPriorityOf } from './plan-keys.ts'
 import { gatewayConfig, iedConfig, masterConfig, rtuConfig } from './plan-nodes.ts'
 import { responsesOf } from './plan-responses.ts'
@@ -72,6 +73,7 @@ export function planOf(scenario: Scenario, { epoch = 1 }: PlanOptions = {}): Lab
   }
   const { name, seed, durationS, warmupS, grid, scheduler, outputs } = scenario
   const responses = responsesOf(scenario, draft.chains)
+  const gameTerms = gameTermsOf(scenario, draft.chains)
   return {
     name,
     seed,
@@ -90,6 +92,7 @@ export function planOf(scenario: Scenario, { epoch = 1 }: PlanOptions = {}): Lab
       ...scheduler,
       messagesPerRekey: scenario.keys.aesMaxMessages,
       ...(responses && { responses }),
+      ...(gameTerms && { gameTerms }),
     },
     outputs,
   }

@@ -1,6 +1,7 @@
 import { type ForecasterName, forecasterOf, shippedWeights } from '../forecast/index.ts'
 import { type CentreSeat, centrePolicyOf } from './game/centre-policies.ts'
 import { type GameSpec, LabGamePolicy } from './game/lab-policy.ts'
+import type { LabTerms } from './game/lab-terms.ts'
 import { GreedyPolicy } from './greedy.ts'
 import type { Policy } from './policy.ts'
 import type { Limit } from './rolling/budget.ts'
@@ -19,6 +20,8 @@ export type PolicySpec = {
   readonly messagesPerRekey: number
   /** For `game`. */
   readonly game?: GameSpec | undefined
+  /** Its grid terms; made with the plan where one of their weights is above 0. */
+  readonly gameTerms?: LabTerms
   /** The rest is for `rolling`. */
   readonly tickMs?: number
   readonly rolling?: RollingSpec
@@ -64,9 +67,15 @@ export function policyOf(spec: PolicySpec, means: PolicyMeans = {}): Policy {
   const { policy, horizonS, dwellS, protectedPriority, messagesPerRekey } = spec
   if (policy === 'static') return new StaticPolicy()
   if (policy === 'game') {
-    const { game } = spec
+    const { game, gameTerms } = spec
     if (game === undefined) throw new RangeError('the policy game needs its agents')
-    const options = { spec: game, horizonS, minDwellMs: dwellS * 1000, messagesPerRekey }
+    const options = {
+      spec: game,
+      horizonS,
+      minDwellMs: dwellS * 1000,
+      messagesPerRekey,
+      ...(gameTerms && { grid: gameTerms }),
+    }
     return means.seat === undefined ? new LabGamePolicy(options) : centrePolicyOf(options, means.seat)
   }
   if (policy === 'greedy') {

@@ -1,15 +1,25 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parseScenario, planOf, worldOf } from '../../src/experiment/index.ts'
+import { GridModel, gridCase, solvePowerFlow } from '../../src/grid/index.ts'
 import { cryptoReady } from '../../src/protocol/index.ts'
 import type { PoolStatus } from '../../src/runtime/contract.ts'
 import {
+  CHAINS_ALONE,
   type Chain,
   chain,
+  enumerateGame,
+  type Game,
+  type GameAgent,
   type GameSpec,
+  gameChainOf,
   LabGamePolicy,
+  type LabTerms,
+  planAlone,
   policyOf,
   type SchedulerView,
+  solveExact,
+  taskChainOf,
   topology,
 } from '../../src/scheduler/index.ts'
 
@@ -118,6 +128,149 @@ t.test('a specification without agents is refused', async (t) => {
   const spec = { horizonS: 10, dwellS: 2, protectedPriority: 0, messagesPerRekey: 64 }
   t.throws(() => policyOf({ ...spec, policy: 'game' }), RangeError)
   t.equal(policyOf({ ...spec, policy: 'game', game: SPEC }).name, 'game, S-5 exact')
+})
+
+const AREAS = 'scenarios/areas.yaml'
+const areasWith = (terms: object | undefined) => {
+  const scenario = parseScenario(readFileSync(AREAS, 'utf8'), AREAS)
+  const { game } = scenario.scheduler
+  if (game === undefined) throw new Error('areas.yaml plays the game')
+  const scheduler = { ...scenario.scheduler, game: { ...game, ...(terms && { terms }) } }
+  return planOf({ ...scenario, scheduler } as typeof scenario)
+}
+const TERMS = { lossPerHz: 1000, lossPerPu: 1000, lossPerMw: 0.1 }
+
+t.test('the grid terms of a lab are what the grid says', async (t) => {
+  const { gameTerms } = areasWith(TERMS).scheduler
+  t.same(gameTerms?.weights, TERMS)
+  const ids = ['setpoint-32', 'setpoint-33', 'setpoint-37', 'shedding-3', 'shedding-8']
+  t.same(Object.keys(gameTerms?.chains ?? {}).toSorted(), ids, 'those of secondary control have none')
+  t.equal(gameTerms?.chains['shedding-3']?.loadMw, 42.5)
+  t.equal(gameTerms?.chains['setpoint-37']?.loadMw, 2)
+  const settle = (change: (model: GridModel) => void) => {
+    const model = new GridModel(gridCase('ieee39'))
+    change(model)
+    let deepest = 0
+    for (let i = 0; i < 2_500; i++) {
+      model.step()
+      deepest = Math.min(deepest, model.coiHz())
+    }
+    return { deepest, voltages: [3, 30, 37, 8, 32, 33].map((bus) => model.voltagePu(bus)) }
+  }
+  const rest = settle(() => undefined)
+  const moved = (change: (model: GridModel) => void, buses: readonly number[]) => {
+    const { voltages } = settle(change)
+    return Math.max(...buses.map((b) => Math.abs((voltages[b] ?? 0) - (rest.voltages[b] ?? 0))))
+  }
+  const near = (found: number | undefined, expected: number, what: string) =>
+    t.ok(Math.abs((found ?? 0) - expected) <= 0.3 * expected && expected > 0, `${what}: ${found}, model ${expected}`)
+  const { chains = {} } = gameTerms ?? {}
+  near(
+    chains['shedding-3']?.voltagePu,
+    moved((model) => model.addLoad(3, -42.5), [0, 1, 2]),
+    'load 3',
+  )
+  near(
+    chains['shedding-8']?.voltagePu,
+    moved((model) => model.addLoad(8, -42.5), [3, 4, 5]),
+    'load 8',
+  )
+  // And not by the model: a power flow in which all machines take up the same part of the load.
+  const grid = gridCase('ieee39')
+  const machines = grid.machines.map((each) => ({ ...each, pMw: each.pMw - 42.5 / grid.machines.length }))
+  const buses = grid.buses.map((each) => (each.bus === 8 ? { ...each, loadMw: each.loadMw - 42.5 } : each))
+  const flow = solvePowerFlow({ ...grid, machines, buses })
+  const row = grid.buses.findIndex(({ bus }) => bus === 8)
+  near(chains['shedding-8']?.voltagePu, (flow.vmPu[row] ?? 0) - (solvePowerFlow(grid).vmPu[row] ?? 0), 'power flow')
+  near(chains['setpoint-37']?.voltagePu, moved((model) => model.setReference(37, 20), [0, 1, 2]) / 10, 'unit 37')
+  const saved = settle((model) => model.addLoad(16, 357.5)).deepest - settle((model) => model.addLoad(16, 400)).deepest
+  near(chains['shedding-3']?.frequencyHz, saved, 'frequency')
+})
+
+t.test('without weights a lab has no grid terms, and a chain that sheds is worth its own weight', async (t) => {
+  t.equal(areasWith(undefined).scheduler.gameTerms, undefined)
+  t.equal(areasWith({ lossPerPu: 0, lossPerMw: 0 }).scheduler.gameTerms, undefined)
+  const shed = command('shedding-3', 'shedding', 1)
+  const hzOf = (each: Chain, grid: LabTerms) => taskChainOf(each, { hops: 2, messagesPerRekey: 64, grid }).frequencyHz
+  t.equal(hzOf(shed, CHAINS_ALONE), shed.lossWeight)
+  t.equal(hzOf(command('constructor', 'setpoint', 1), CHAINS_ALONE), 0)
+  const local = areasWith({ lossPerPu: 1000, lossPerMw: 0 }).scheduler.gameTerms
+  t.equal(local && hzOf(shed, local), shed.lossWeight, 'also where only local terms have a weight')
+  const all = areasWith(TERMS).scheduler.gameTerms
+  const added = command('shedding-99', 'shedding', 1)
+  t.equal(all && 1000 * hzOf(added, all), added.lossWeight, 'and so is one that the plan did not know')
+})
+
+t.test(
+  'with the terms of a lab the exact answer is the best of all, and with key for all each agent’s own',
+  async (t) => {
+    const plan = areasWith(TERMS)
+    const { gameTerms } = plan.scheduler
+    if (gameTerms === undefined) throw new Error('no terms')
+    const agentOf = (node: (typeof plan.nodes)[number], grid: LabTerms, rank: number): GameAgent => {
+      const chains = node.kind === 'master' ? node.config.chains.map((each) => each.chain) : []
+      const context = {
+        windowS: 10,
+        terms: grid.weights,
+        role: rank === 0 ? ('leader' as const) : ('follower' as const),
+      }
+      return {
+        id: node.id,
+        chains: chains.map((each) => {
+          // As if there were no AES, and each chain were used: what is off is then a matter of what it is worth.
+          const task = taskChainOf({ ...each, ratePerS: 1 }, { hops: 3, messagesPerRekey: 64, grid })
+          return gameChainOf({ ...task, states: [0, 2] }, 2, context)
+        }),
+      }
+    }
+    const gameWith = (grid: LabTerms, budgetBits: number): Game => {
+      const [leader, ...followers] = plan.nodes
+        .filter(({ kind }) => kind === 'master')
+        .map((n, i) => agentOf(n, grid, i))
+      if (leader === undefined) throw new Error('no master')
+      const floors = followers.map((follower) => ({ ...follower, floorBits: budgetBits / 10 }))
+      return { leader, followers: floors, followerWeight: 0.3, budgetBits, riskPriceBits: 0.001 }
+    }
+    let changed = 0
+    for (let budgetBits = 0; budgetBits <= 80_000; budgetBits += 4_000) {
+      const game = gameWith(gameTerms, budgetBits)
+      const found = enumerateGame(game, 'optimistic')
+      const { answer } = solveExact(game)
+      t.equal(answer.gap, 0)
+      t.ok(Math.abs((found?.loss.objective ?? Number.NaN) - answer.loss.objective) < 1e-4, `${budgetBits} bits`)
+      const alone = solveExact(gameWith(CHAINS_ALONE, budgetBits)).answer
+      if (JSON.stringify(alone.followers) !== JSON.stringify(answer.followers)) changed++
+    }
+    t.ok(changed >= 1, `the grid changes ${changed} answers`)
+    const slack = gameWith(gameTerms, 1e9)
+    const { answer } = solveExact(slack)
+    for (const [j, follower] of slack.followers.entries()) t.same(answer.followers[j], planAlone(follower, 1e9, 0.001))
+    t.same(answer.leader, planAlone(slack.leader, 1e9, 0.001))
+  },
+)
+
+t.test('where voltages count, key goes to the chain that holds them', async (t) => {
+  // Two chains of a follower without AES, key for one.
+  const chains = [1, 2].map((n) => ({ ...command(`setpoint-${n}`, 'setpoint', 1), allowedSuites: ['otp' as const] }))
+  const grid = (voltagePu: number): LabTerms => ({
+    weights: { lossPerHz: 1, lossPerPu: 1000, lossPerMw: 0 },
+    chains: { 'setpoint-2': { voltagePu } },
+  })
+  const kept = (voltagePu: number, weight: number) => {
+    const lab = new LabGamePolicy({
+      spec: SPEC,
+      horizonS: 10,
+      minDwellMs: 2000,
+      messagesPerRekey: 64,
+      grid: grid(voltagePu),
+    })
+    const first = chains.map((each, n) => (n === 0 ? { ...each, lossWeight: weight } : each))
+    const plan = lab.plan({ ...view(14_000, 300), chains: first }, 0)
+    return [...plan.decisions.values()].map(({ state }) => state)
+  }
+  t.same(kept(0, 11), [2, 0])
+  t.same(kept(0.005, 11), [0, 2], '0.005 pu cost 5 a second more')
+  t.same(kept(0.005, 16), [2, 0])
 })
 
 t.test('the 118-bus scenario plays the game in virtual time and sheds in time', async (t) => {

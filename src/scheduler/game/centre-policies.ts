@@ -8,7 +8,7 @@ import { type FollowerEffect, GrantFollower } from './grant-follower.ts'
 import { GrantLeader, type LeaderEffect } from './grant-leader.ts'
 import type { GrantMessage } from './grant-messages.ts'
 import type { GameSpec, LabGameOptions } from './lab-policy.ts'
-import { aesDemandBps, agentViewOf, ChainPlaces, decisionOf, LAB_TERMS, type Place, stockOf } from './lab-terms.ts'
+import { aesDemandBps, agentViewOf, CHAINS_ALONE, ChainPlaces, decisionOf, type Place, stockOf } from './lab-terms.ts'
 import { demandOf, type GameAgent } from './model.ts'
 import { type AgentView, firstSpread, gameAgentOf, scaled } from './policies.ts'
 import { roundSolverOf } from './round-solvers.ts'
@@ -68,10 +68,10 @@ class Desk {
   }
 
   agentOf(view: SchedulerView, places: ReadonlyMap<string, Place>, role: CentreSeat['kind']) {
-    const { messagesPerRekey } = this.#options
+    const { messagesPerRekey, grid = CHAINS_ALONE } = this.#options
     const stateOf = ({ id, requiredSuite }: Chain): ChainState => this.states.get(id) ?? stateOfSuite(requiredSuite)
-    const own = agentViewOf(this.#agent, view.chains, { view, places, stateOf, messagesPerRekey })
-    const context = { windowS: this.windowS, terms: LAB_TERMS }
+    const own = agentViewOf(this.#agent, view.chains, { view, places, stateOf, messagesPerRekey, grid })
+    const context = { windowS: this.windowS, terms: grid.weights }
     return { own, agent: gameAgentOf(own, role === 'leader' ? 0 : 1, context), demandBps: demandBpsOf(own) }
   }
 

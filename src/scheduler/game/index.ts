@@ -34,6 +34,7 @@ export type { GrantMessage, Offer, OfferAnswers, OfferForm, OfferPoint } from '.
 export { encodeGrantMessage, GrantAssembler, peekGrantPart } from './grant-octets.ts'
 export { type KktForm, kktAnswer, kktMilp } from './kkt-milp.ts'
 export { type AgentSpec, type GameSpec, type LabGameOptions, LabGamePolicy } from './lab-policy.ts'
+export { CHAINS_ALONE, type LabTerms, taskChainOf } from './lab-terms.ts'
 export { type LdCpOptions, type LdCpResult, type LdCpRound, solveLdCp } from './ld-cp.ts'
 export {
   type Choices,
@@ -65,4 +66,4 @@ export {
 export { roundSolverOf } from './round-solvers.ts'
 export { planAlone, type SocialOptimum, solveSocial } from './single.ts'
 export { type KeySupply, type StockReport, StockWorld, type StockWorldOptions, type WorldAgent } from './stock-world.ts'
-export { fullDemandBps, type GridTerms, gameChainOf, type TaskChain } from './terms.ts'
+export { fullDemandBps, type GridHelp, type GridTerms, gameChainOf, type TaskChain } from './terms.ts'

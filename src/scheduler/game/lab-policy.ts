@@ -1,7 +1,16 @@
 import type { Chain, ChainState } from '../chain.ts'
 import type { Decision, Plan, Policy, SchedulerView } from '../policy.ts'
 import { stateOfSuite } from '../policy.ts'
-import { aesDemandBps, agentViewOf, ChainPlaces, decisionOf, LAB_TERMS, type Place, stockOf } from './lab-terms.ts'
+import {
+  aesDemandBps,
+  agentViewOf,
+  CHAINS_ALONE,
+  ChainPlaces,
+  decisionOf,
+  type LabTerms,
+  type Place,
+  stockOf,
+} from './lab-terms.ts'
 import { type GamePolicy, SocialPolicy, SplitPolicy, StackelbergPolicy } from './policies.ts'
 
 /** Which chains are an agent's: those of its task types, and those whose first path goes through one of its nodes. */
@@ -40,6 +49,8 @@ export type LabGameOptions = {
   /** Time for which a chain stays on an alternative path, ms. */
   readonly minDwellMs: number
   readonly messagesPerRekey: number
+  /** What the chains do for the grid, and what it costs when they do not; absent: weights are those of the chains alone. */
+  readonly grid?: LabTerms
 }
 
 /**
@@ -74,16 +85,16 @@ export class LabGamePolicy implements Policy {
   }
 
   #states(view: SchedulerView, places: ReadonlyMap<string, Place>): Map<string, ChainState> {
-    const { spec, horizonS, messagesPerRekey } = this.#options
+    const { spec, horizonS, messagesPerRekey, grid = CHAINS_ALONE } = this.#options
     const chainsOf = spec.agents.map((): Chain[] => [])
     for (const chain of view.chains) chainsOf[agentOf(chain, spec.agents)]?.push(chain)
     const stateOf = ({ id, requiredSuite }: Chain): ChainState =>
       this.#decisions.get(id)?.state ?? stateOfSuite(requiredSuite)
-    const context = { view, places, stateOf, messagesPerRekey }
+    const context = { view, places, stateOf, messagesPerRekey, grid }
     const agents = chainsOf.map((chains, a) => agentViewOf(spec.agents[a]?.id ?? '', chains, context))
     const windowS = Math.max(1, Math.round(horizonS))
     const stock = stockOf(view.status, windowS, spec.riskRatio)
-    const decided = this.#game.decide({ agents, stocks: [stock], windowS, terms: LAB_TERMS })
+    const decided = this.#game.decide({ agents, stocks: [stock], windowS, terms: grid.weights })
     const states = new Map<string, ChainState>()
     // The channels' own buffers carry AES for a while, so an empty pool is no reason to turn off a chain that may use it.
     const aesBits = windowS * agents.reduce((sum, { chains }) => sum + aesDemandBps(chains), 0)

@@ -6,13 +6,20 @@ import type { Decision, SchedulerView, Why } from '../policy.ts'
 import { pathIsUp, stateOfSuite } from '../policy.ts'
 import type { ChanceInput } from './chance.ts'
 import type { AgentView } from './policies.ts'
-import type { TaskChain } from './terms.ts'
+import type { GridHelp, GridTerms, TaskChain } from './terms.ts'
 
 /** Spread of a link's rate about its mean and how long a deviation lasts, as the link model has them by default. */
 const RATE_STD_RATIO = 0.05
 const RATE_TAU_S = 5
-/** Weights here are those of the chains; what a chain that sheds is worth to the leader is its own weight. */
-export const LAB_TERMS = { lossPerHz: 1, lossPerPu: 0, lossPerMw: 0 }
+/** The grid's part of the losses in a lab; made with its plan. */
+export type LabTerms = {
+  readonly weights: GridTerms
+  /** By chain id. Without `frequencyHz` a chain that sheds costs the leader its own weight; one that is not listed does so, too, and no more. */
+  readonly chains: Readonly<Record<string, Partial<GridHelp>>>
+}
+
+/** Weights are those of the chains alone. */
+export const CHAINS_ALONE: LabTerms = { weights: { lossPerHz: 1, lossPerPu: 0, lossPerMw: 0 }, chains: {} }
 
 /** Where a chain goes. */
 export type Place = { readonly path: number; readonly pathUp: boolean }
@@ -59,18 +66,23 @@ export function agentViewOf(
     readonly places: ReadonlyMap<string, Place>
     readonly stateOf: (chain: Chain) => ChainState
     readonly messagesPerRekey: number
+    readonly grid: LabTerms
   },
 ): AgentView {
-  const { view, places, stateOf, messagesPerRekey } = context
+  const { view, places, stateOf, messagesPerRekey, grid } = context
   const taskChains = chains.map((chain) => {
     const hops = pooledHops(chain.paths[places.get(chain.id)?.path ?? 0] ?? [], view.topology)
-    return taskChainOf(chain, hops, messagesPerRekey)
+    return taskChainOf(chain, { hops, messagesPerRekey, grid })
   })
   return { id, chains: taskChains, states: chains.map(stateOf) }
 }
 
-/** A chain of the lab with its key on all hops. */
-export function taskChainOf(chain: Chain, hops: number, messagesPerRekey: number): TaskChain {
+/** A chain of the lab with its key on all hops, and what the grid says of it. */
+export function taskChainOf(
+  chain: Chain,
+  context: { readonly hops: number; readonly messagesPerRekey: number; readonly grid: LabTerms },
+): TaskChain {
+  const { hops, messagesPerRekey, grid } = context
   const { id, ratePerS, apduBytes, allowedSuites, requiredSuite, lossWeight, degradeWeight, switchWeight } = chain
   const states: ChainState[] = [0]
   if (allowedSuites.includes('aes')) states.push(1)
@@ -84,10 +96,16 @@ export function taskChainOf(chain: Chain, hops: number, messagesPerRekey: number
     dropLoss: lossWeight,
     degradeLoss: requiredSuite === 'otp' ? degradeWeight : 0,
     switchLoss: switchWeight,
-    frequencyHz: chain.taskType === 'shedding' ? lossWeight : 0,
-    voltagePu: 0,
-    loadMw: 0,
+    ...helpOf(chain, grid),
   }
+}
+
+function helpOf({ id, taskType, lossWeight }: Chain, { weights, chains }: LabTerms): GridHelp {
+  const { lossPerHz } = weights
+  const known = Object.hasOwn(chains, id) ? chains[id] : undefined
+  const worthHz = taskType === 'shedding' && lossPerHz > 0 ? lossWeight / lossPerHz : 0
+  const { frequencyHz = worthHz, voltagePu = 0, loadMw = 0 } = known ?? {}
+  return { frequencyHz, voltagePu, loadMw }
 }
 
 /** Key that chains take with AES, bit/s. */

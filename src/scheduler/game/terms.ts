@@ -16,7 +16,10 @@ export type TaskChain = {
   readonly degradeLoss: number
   /** gamma, for one change of state. */
   readonly switchLoss: number
-  /** What is missing while the chain is off: help for the frequency, voltage support at its bus, load it steers. */
+} & GridHelp
+
+/** What is missing while a chain is off: what it lifts the frequency by, moves the voltage at its station by, and steers. */
+export type GridHelp = {
   readonly frequencyHz: number
   readonly voltagePu: number
   readonly loadMw: number
