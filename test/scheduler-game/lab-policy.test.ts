@@ -256,21 +256,20 @@ t.test('where voltages count, key goes to the chain that holds them', async (t) 
     weights: { lossPerHz: 1, lossPerPu: 1000, lossPerMw: 0 },
     chains: { 'setpoint-2': { voltagePu } },
   })
-  const kept = (voltagePu: number, weight: number) => {
-    const lab = new LabGamePolicy({
-      spec: SPEC,
-      horizonS: 10,
-      minDwellMs: 2000,
-      messagesPerRekey: 64,
-      grid: grid(voltagePu),
-    })
-    const first = chains.map((each, n) => (n === 0 ? { ...each, lossWeight: weight } : each))
-    const plan = lab.plan({ ...view(14_000, 300), chains: first }, 0)
-    return [...plan.decisions.values()].map(({ state }) => state)
+  const terms = { policy: 'game', horizonS: 10, dwellS: 2, protectedPriority: 0, messagesPerRekey: 64 } as const
+  const follower = { seat: { kind: 'follower', agent: 'DSO1', leader: 'TSO', share: 1 } } as const
+  // One scheduler for all, and a follower's own.
+  for (const means of [{}, follower]) {
+    const made = (gameTerms: LabTerms) => policyOf({ ...terms, game: SPEC, gameTerms }, means)
+    const kept = (voltagePu: number, lossWeight: number) => {
+      const first = chains.map((each, n) => (n === 0 ? { ...each, lossWeight } : each))
+      const plan = made(grid(voltagePu)).plan({ ...view(14_000, 300), chains: first }, 0)
+      return [...plan.decisions.values()].map(({ state }) => state)
+    }
+    t.same(kept(0, 11), [2, 0])
+    t.same(kept(0.005, 11), [0, 2], '0.005 pu cost 5 a second more')
+    t.same(kept(0.005, 16), [2, 0])
   }
-  t.same(kept(0, 11), [2, 0])
-  t.same(kept(0.005, 11), [0, 2], '0.005 pu cost 5 a second more')
-  t.same(kept(0.005, 16), [2, 0])
 })
 
 t.test('the 118-bus scenario plays the game in virtual time and sheds in time', async (t) => {
