@@ -45,8 +45,12 @@ export function isBetterOff(
   plan: OptionPlan,
   { chain, option, objective }: { readonly chain: number; readonly option: number; readonly objective: number },
 ): boolean {
-  if (problem.deviation === undefined) return false
-  const { steps } = problem
+  const { steps, optionStart, deviation } = problem
+  if (deviation === undefined) return false
+  const { gain, rank } = deviation
+  const first = optionStart[chain] ?? 0
+  const isStill = (n: number) => gain.subarray(n * rank, (n + 1) * rank).every((units) => units === 0)
+  if (isStill(first) && isStill(first + option)) return false
   const other = Int32Array.from(plan)
   for (let i = chain * steps; i < (chain + 1) * steps; i++) if (other[i] === 0) other[i] = option
   return judge(problem, other).objective > objective
