@@ -153,8 +153,9 @@ function fallsOf(records: readonly LabRecord[], { durationS, grid, keyserver }: 
 function interval(values: readonly number[]): string {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length
   const variance = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / Math.max(1, values.length - 1)
-  // Student's t for some thirty values.
-  const half = 2.045 * Math.sqrt(variance / values.length)
+  // Student's t at 97.5 % by Cornish and Fisher; 2.045 for thirty values.
+  const freedom = Math.max(1, values.length - 1)
+  const half = (1.96 + 2.372 / freedom + 2.823 / freedom ** 2) * Math.sqrt(variance / values.length)
   return `${mean.toFixed(4)} +- ${half.toFixed(4)}`
 }
 
