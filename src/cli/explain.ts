@@ -14,8 +14,8 @@ usage: q104 explain RUN --at TIME [--chain ID] [--json]
 
 RUN is the folder of a run, or its events.jsonl. Shows the plan that held at TIME: the forecast of the key stock, what the
 chains might use and what they did, the price of key and the rows of the problem that made it, what frequency and voltages
-cost where they count, and for each chain
-what its options would have cost. Greedy and static plans have states and reasons, but no prices.
+cost where they count, and for each chain what its options would have cost. Greedy and static plans have states and
+reasons, but no prices.
 
   --at TIME    lab time, such as 12.3s
   --chain ID   this chain alone
