@@ -71,8 +71,8 @@ export async function loadHighs(): Promise<HighsSolver> {
         return { found, dual: Number(model.info.get('mip_dual_bound')), names }
       })
       if (isInfeasible) break
-      // Tangents lie below the squares, so every program's bound is one of the problem; its text has no constant.
-      bound = Math.max(bound, answer.dual - (problem.deviation?.unavoidable ?? 0))
+      // Tangents lie below the squares, so every program's bound is one of the problem.
+      bound = Math.max(bound, answer.dual)
       if (!answer.found) break
       const plan = planOfBinaries(problem, (name) => answer.names.get(name) ?? 0)
       const judged = judge(problem, plan)

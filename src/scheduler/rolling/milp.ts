@@ -80,6 +80,11 @@ export function milpText(problem: RollingProblem, rows: LinearRows, tangents: Ta
   for (const [t, terms] of use.entries()) {
     if (terms.length > 0) limits.push(`${terms.join(' ')} <= ${at(rows.capacityBits, t)}`)
   }
+  const { unavoidable = 0 } = deviation ?? {}
+  if (unavoidable > 0) {
+    objective.push(`${signed(-unavoidable)} one`)
+    bounds.push('one = 1')
+  }
   for (const [k, terms] of moves.entries()) {
     bounds.push(`f${k} free`)
     limits.push(`f${k} ${terms.map(negated).join(' ')} = ${at(deviation?.base ?? NONE, k)}`)
