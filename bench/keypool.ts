@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { arch, cpus, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -81,17 +81,23 @@ export async function bench(args: string[]): Promise<void> {
     const p99s: Record<Way, number[]> = { stream: [], unary: [] }
     for (let index = 0; index < 2 * runs; index++) {
       const way = index % 2 === 0 ? 'stream' : 'unary'
+      const asker = await ASKERS[way](lab, port)
+      await warmUp(asker)
+      const machine = machineTicks()
       const [serverMs, peerMs, clientMs] = [...(await Promise.all(children.map(cpuMsOf))), cpuMs()]
-      const { tookMs, lateMs } = await overGrpc(await ASKERS[way](lab, port), runS)
+      const { tookMs, lateMs } = await overGrpc(asker, runS * RATE_PER_S)
+      const clientEndMs = cpuMs()
       const [serverEndMs, peerEndMs] = await Promise.all(children.map(cpuMsOf))
+      const stolen = shareStolen(machine)
+      await asker.close()
       p99s[way].push(quantile(tookMs, 0.99))
       console.log(`GetKey over gRPC at ${RATE_PER_S}/s, ${way}: ${text(tookMs, 'ms')}   (limit p99 ${GRPC_P99_MS} ms)`)
       const each = (endMs = 0, startMs = 0): string => `${((1000 * (endMs - startMs)) / tookMs.length).toFixed(0)} us`
       const server = `key server ${each(serverEndMs, serverMs)}`
       console.log(
-        `  CPU time a request: ${server}, asker ${each(cpuMs(), clientMs)}, other end ${each(peerEndMs, peerMs)}`,
+        `  CPU time a request: ${server}, asker ${each(clientEndMs, clientMs)}, other end ${each(peerEndMs, peerMs)}`,
       )
-      console.log(`  of the time, until the asker's timer let it ask: ${text(lateMs, 'ms')}`)
+      console.log(`  of the time, until the asker's timer let it ask: ${text(lateMs, 'ms')}; ${stolen}`)
     }
     for (const [way, values] of Object.entries(p99s)) {
       console.log(`median of ${runs} rounds, ${way}: p99 ${quantile(values, 0.5).toFixed(2)} ms over gRPC`)
@@ -105,6 +111,27 @@ export async function bench(args: string[]): Promise<void> {
 function cpuMs(): number {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1000
+}
+
+type MachineTicks = { readonly all: number; readonly idle: number; readonly stolen: number } | undefined
+
+/** What the machine's processors have done so far, by Linux; undefined elsewhere. */
+function machineTicks(): MachineTicks {
+  try {
+    const fields = readFileSync('/proc/stat', 'utf8').split('\n')[0]?.trim().split(/\s+/).slice(1, 9).map(Number) ?? []
+    const [, , , idle = 0, waiting = 0, , , stolen = 0] = fields
+    return { all: fields.reduce((sum, ticks) => sum + ticks, 0), idle: idle + waiting, stolen }
+  } catch {
+    return undefined
+  }
+}
+
+/** What of the processors' time since then the host gave to others, and what was idle: a round with much of the first tells little. */
+function shareStolen(before: MachineTicks): string {
+  const now = machineTicks()
+  if (before === undefined || now === undefined) return 'steal unknown'
+  const percent = (ticks: number): string => `${((100 * ticks) / (now.all - before.all)).toFixed(1)} %`
+  return `stolen by the host ${percent(now.stolen - before.stolen)}, idle ${percent(now.idle - before.idle)}`
 }
 
 /** CPU time of a process of the bench so far. */
@@ -149,6 +176,8 @@ async function buffer(lab: LabCa, port: number): Promise<number[]> {
 
 /** One who asks for key, and is told of each key that has come: its channel and where it ends. */
 type Asker = {
+  /** Where the key of each channel that has come ends. */
+  readonly reach: ReadonlyMap<number, number>
   readonly onKey: (came: (channel: number, endSlot: number) => void) => void
   readonly ask: (channel: number, goal: number) => void
   readonly close: () => Promise<void>
@@ -157,13 +186,16 @@ type Asker = {
 const ASKERS = {
   async stream(lab: LabCa, port: number): Promise<Asker> {
     const client = new KeyClient({ ...clientOptions(pemOf(lab, 'master'), 'master', port), links: LINKS })
+    const reach = new Map<number, number>()
     let tell = (_channel: number, _endSlot: number): void => {}
     client.onBlock(({ channel, slot, bytes }) => {
       bytes.fill(0)
+      reach.set(channel, slot + bytes.length / 4)
       tell(channel, slot + bytes.length / 4)
     })
     await client.ready
     return {
+      reach,
       onKey: (came) => {
         tell = came
       },
@@ -179,6 +211,7 @@ const ASKERS = {
     const credentials = ChannelCredentials.createSsl(...[caPem, keyPem, certPem].map((pem) => Buffer.from(pem)))
     const client = new Client(`127.0.0.1:${port}`, credentials, { 'grpc.ssl_target_name_override': 'keyserver' })
     const held = new Map<number, number>()
+    const reach = new Map<number, number>()
     let tell = (_channel: number, _endSlot: number): void => {}
     const timer = setInterval(() => {
       const uses = [...held].map(([channel, heldSlots]) => ({ channel, heldSlots, usedSlots: 0 }))
@@ -192,6 +225,7 @@ const ASKERS = {
       )
     }, 100)
     return {
+      reach,
       onKey: (came) => {
         tell = came
       },
@@ -203,6 +237,7 @@ const ASKERS = {
           if (error !== null || reply === undefined) throw new Error(`GetKey: ${error?.message}`)
           for (const { bytes } of reply.blocks) bytes.fill(0)
           held.set(channel, reply.assignedSlots)
+          reach.set(channel, reply.assignedSlots)
           tell(channel, reply.assignedSlots)
         })
       },
@@ -215,16 +250,21 @@ const ASKERS = {
 } as const
 type Way = keyof typeof ASKERS
 
+/** Where the streams begin, and warm code. */
+async function warmUp(asker: Asker): Promise<void> {
+  for (const link of LINKS) asker.ask(2 * link, 1)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  await overGrpc(asker, 2000)
+}
+
 /**
- * Requests at fixed times, whether or not the ones before were answered; from when one was due until its key is here, and until
- * it was asked, ms. One client, its requests spread over its links.
+ * So many requests at fixed times, whether or not the ones before were answered; from when one was due until its key is here, and
+ * until it was asked, ms. One client, its requests spread over its links.
  */
-async function overGrpc(asker: Asker, runS: number): Promise<{ tookMs: number[]; lateMs: number[] }> {
-  const reach = new Map<number, number>()
+async function overGrpc(asker: Asker, total: number): Promise<{ tookMs: number[]; lateMs: number[] }> {
   const due = new Map<number, { readonly goal: number; readonly dueMs: number }[]>()
   const [tookMs, lateMs]: [number[], number[]] = [[], []]
   asker.onKey((channel, end) => {
-    reach.set(channel, end)
     const waiting = due.get(channel) ?? []
     while (waiting[0] !== undefined && waiting[0].goal <= end) {
       tookMs.push(performance.now() - waiting[0].dueMs)
@@ -234,30 +274,20 @@ async function overGrpc(asker: Asker, runS: number): Promise<{ tookMs: number[];
   const ask = (index: number, dueMs: number): void => {
     const channel = 2 * (index % LINKS.length)
     const waiting = due.get(channel) ?? []
-    const goal = (waiting.at(-1)?.goal ?? reach.get(channel) ?? 0) + SLOTS
+    const goal = (waiting.at(-1)?.goal ?? asker.reach.get(channel) ?? 0) + SLOTS
     due.set(channel, [...waiting, { goal, dueMs }])
     asker.ask(channel, goal)
     lateMs.push(performance.now() - dueMs)
   }
-  const send = async (total: number): Promise<void> => {
-    const startMs = performance.now() + 1
-    for (let sent = 0; sent < total; ) {
-      const dueMs = startMs + (sent * 1000) / RATE_PER_S
-      if (performance.now() >= dueMs) ask(sent++, dueMs)
-      else await new Promise((resolve) => setTimeout(resolve, 1))
-    }
-    while ([...due.values()].some((waiting) => waiting.length > 0)) {
-      await new Promise((resolve) => setTimeout(resolve, 1))
-    }
+  const startMs = performance.now() + 1
+  for (let sent = 0; sent < total; ) {
+    const dueMs = startMs + (sent * 1000) / RATE_PER_S
+    if (performance.now() >= dueMs) ask(sent++, dueMs)
+    else await new Promise((resolve) => setTimeout(resolve, 1))
   }
-  // Where the streams begin, and warm code.
-  for (const link of LINKS) asker.ask(2 * link, 1)
-  await new Promise((resolve) => setTimeout(resolve, 500))
-  await send(2000)
-  tookMs.length = 0
-  lateMs.length = 0
-  await send(runS * RATE_PER_S)
-  await asker.close()
+  while ([...due.values()].some((waiting) => waiting.length > 0)) {
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
   return { tookMs, lateMs }
 }
 

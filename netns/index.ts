@@ -46,6 +46,7 @@ export {
   PlanError,
   planLab,
 } from './plan.ts'
+export { isProcessDir, makeProcessDir } from './process-dir.ts'
 export type { Route } from './routes.ts'
 export { changeLaws, type Laws, networkOf, type Stood, standLab, takeDown } from './standing.ts'
 export { ensureStateDir, stateDirPath } from './state-dir.ts'

@@ -12,13 +12,13 @@ export type Janitor = {
 }
 
 /**
- * `$1` lock file, `$2` text that marks the lock as ours, `$3` temporary directory or '', then the namespaces.
+ * `$1` lock file, `$2` text that marks the lock as ours, `$3` and `$4` folders or '', then the namespaces.
  * Reads `go` once it is noted in the lock; then the end of its input means that the owner is dead, and `bye` that there
  * is nothing to do. A process may be forking while it is killed, hence the rounds.
  */
 const SCRIPT = `
 trap '' INT TERM HUP QUIT
-lock=$1 mark=$2 dir=$3; shift 3
+lock=$1 mark=$2 dir=$3 more=$4; shift 4
 read -r word || exit 0
 read -r word && [ "$word" = bye ] && exit 0
 for round in 1 2 3 4 5 6 7 8 9 10; do
@@ -29,19 +29,21 @@ for round in 1 2 3 4 5 6 7 8 9 10; do
 done
 for ns in "$@"; do echo "netns del $ns"; done | ip -force -batch -
 [ -n "$dir" ] && rm -rf -- "$dir"
+[ -n "$more" ] && rm -rf -- "$more"
 grep -qF -- "$mark" "$lock" && rm -f -- "\${lock%.lock}.sock" "$lock"
 exit 0
 `
 
 /**
  * Starts the janitor of a lab that we hold. When our end of its pipe closes (we ended, crashed or were killed), it kills
- * what still lives in the lab's namespaces, deletes them, and removes `tempDir` and the lock file. It is in a session of
- * its own and ignores what a terminal sends.
+ * what still lives in the lab's namespaces, deletes them, and removes the folders (two at most) and the lock file. It is in a
+ * session of its own and ignores what a terminal sends.
  */
-export async function startJanitor(plan: LabPlan, lock: LabLock, tempDir?: string): Promise<Janitor> {
+export async function startJanitor(plan: LabPlan, lock: LabLock, folders: readonly string[] = []): Promise<Janitor> {
   const namespaces = [plan.hub, ...plan.nodes].flatMap(({ namespace }) => namespace ?? [])
   const mark = JSON.stringify({ owner: lock.owner }).slice(1, -1)
-  const child = spawn('sh', ['-c', SCRIPT, 'q104-janitor', lock.file, mark, tempDir ?? '', ...namespaces], {
+  const [first = '', second = ''] = folders
+  const child = spawn('sh', ['-c', SCRIPT, 'q104-janitor', lock.file, mark, first, second, ...namespaces], {
     cwd: '/',
     detached: true,
     env: toolEnv(),

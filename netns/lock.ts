@@ -12,6 +12,7 @@ import {
   readRecord,
   type StandingLab,
 } from './lock-record.ts'
+import { clearDeadDirs } from './process-dir.ts'
 import { identify, isAlive, kill, type ProcessIdentity } from './processes.ts'
 
 /** A lab that is ours until `release`, `leave` or our death. */
@@ -41,14 +42,15 @@ export function labHolder(lab: string): ProcessIdentity | undefined {
 }
 
 /**
- * Takes the lab: makes its lock file, or takes over one whose process is gone, clearing what it left behind. A standing lab
- * is refused, or taken with its network as it is.
+ * Takes the lab: makes its lock file, or takes over one whose process is gone, clearing what it left behind, and the folders
+ * of any other of our processes that are gone. A standing lab is refused, or taken with its network as it is.
  * @throws LabBusyError if a live process holds it, or it stands and is not to be taken. PlanError for a bad name.
  */
 export async function acquireLab(lab: string, onStanding: 'refuse' | 'take' = 'refuse'): Promise<LabLock> {
   const file = lockFile(lab)
   const owner = identify(process.pid)
   if (owner === undefined) throw new Error('/proc does not show this process')
+  clearDeadDirs()
   const deadlineMs = performance.now() + COMMAND_WAIT_MS
   for (;;) {
     const found = await withClaim(file, owner, () => tryToTake(lab, owner, onStanding))

@@ -49,6 +49,7 @@ const PURE_RUNTIME = ['runtime/contract.ts', 'runtime/link-ports.ts']
 const PURE = ['protocol', 'grid', 'forecast', 'scheduler', 'sim', 'master', 'gateway', 'rtu', 'ied', 'dashboard']
 /** Files of keypool that do input and output; all others there are pure. */
 const KEYPOOL_IO = [
+  'ask-stream.ts',
   'get-key.ts',
   'get-keys-stream.ts',
   'grpc-server.ts',

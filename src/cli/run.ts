@@ -1,12 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
   detectIsolation,
   IsolationError,
   insideUserns,
   LabBusyError,
+  makeProcessDir,
   PlanError,
   reexecInUserns,
   StateDirError,
@@ -144,7 +144,7 @@ async function runInUserns(
   if (page?.kind === 'port') outer.push([PAGE_SOCKET, await listenForPage(page)])
   if (metrics !== undefined && 'host' in metrics) outer.push([METRICS_SOCKET, await listenOn(metrics)])
   const fds = Object.fromEntries(outer.map(([variable], index) => [variable, String(FIRST_INHERITED_FD + index)]))
-  const dir = needsOutside(plan) ? mkdtempSync(join(tmpdir(), 'q104-kme-')) : undefined
+  const dir = needsOutside(plan) ? makeProcessDir() : undefined
   let outside: Outside | undefined
   try {
     outside = dir === undefined ? undefined : await openOutside(plan, dir)

@@ -10,6 +10,8 @@ import { type Waiting, WaitingCalls } from './waiting-calls.ts'
 const MAX_WAIT_MS = 30_000
 /** Questions a node may have waiting. */
 const MAX_WAITING_PER_CLIENT = 256
+/** Questions answered in one go, at most. */
+const MAX_BATCH = 256
 
 /** One question for key, and what is called once with its answer. */
 export type Question = {
@@ -19,7 +21,8 @@ export type Question = {
   readonly request: GetKeyRequest
   /** How long it may wait for the first slot, ms. */
   readonly waitMs: number
-  readonly grant: (reply: GetKeyReply) => void
+  /** `isNew`: more of the stream was assigned than when it was asked; else all that was asked for was there already. */
+  readonly grant: (reply: GetKeyReply, isNew: boolean) => void
   readonly refuse: (status: CallStatus) => void
 }
 
@@ -37,9 +40,23 @@ export type GetKeyDeskOptions = {
 export class GetKeyDesk {
   readonly #options: GetKeyDeskOptions
   readonly #waiting = new WaitingCalls()
+  /** Questions, each about another channel, that are taken once all that has come is read. */
+  readonly #batch = new Map<number, Question>()
+  #taking: NodeJS.Immediate | undefined
 
   constructor(options: GetKeyDeskOptions) {
     this.#options = options
+  }
+
+  /**
+   * Takes a question with all others that have come by then, whoever asks: one step of the node, and one entry of the journal,
+   * serves them all.
+   */
+  askSoon(question: Question): void {
+    const { channel } = question.request
+    if (this.#batch.has(channel) || this.#batch.size >= MAX_BATCH) this.#takeBatch()
+    this.#batch.set(channel, question)
+    this.#taking ??= setImmediate(() => this.#takeBatch())
   }
 
   /** Takes questions, each about another channel. What can be answered now is when this returns; the rest waits. */
@@ -47,6 +64,7 @@ export class GetKeyDesk {
     const { feed, isClosed, nowMs, instanceOf } = this.#options
     const wants: Want[] = []
     const asked: { question: Question; fromSlot: number; goal: number; waitMs: number }[] = []
+    const askedBy = new Map<string, number>()
     for (const question of questions) {
       const { client, request } = question
       const { channel, slots, upToSlot, topUpToSlot = 0, quota = '' } = request
@@ -54,7 +72,7 @@ export class GetKeyDesk {
       // Without an absolute goal, a question means slots that nobody has asked for yet.
       const fromSlot = (upToSlot === undefined ? stream?.wantedSlots : stream?.assignedSlots) ?? 0
       const goal = upToSlot ?? fromSlot + slots
-      const refusal = this.#refusal(client, request, goal, asked.length)
+      const refusal = this.#refusal(client, request, goal, askedBy.get(client) ?? 0)
       if (refusal !== undefined) {
         question.refuse(refusal)
         continue
@@ -64,6 +82,7 @@ export class GetKeyDesk {
       const deadline = instanceOf(client) === undefined ? { deadlineMs: nowMs() + waitMs } : {}
       wants.push({ client, channel, upToSlot: goal, topUpToSlot, ...(quota !== '' && { quota }), ...deadline })
       asked.push({ question, fromSlot, goal, waitMs })
+      askedBy.set(client, (askedBy.get(client) ?? 0) + 1)
     }
     if (wants.length > 0) feed({ kind: 'wants', wants })
     for (const { question, fromSlot, goal, waitMs } of asked) {
@@ -84,6 +103,7 @@ export class GetKeyDesk {
 
   /** The asker is gone: nothing that it has asked waits any more. */
   leave(owner: object): void {
+    for (const [channel, question] of this.#batch) if (question.owner === owner) this.#batch.delete(channel)
     this.#waiting.dropOf(owner)
   }
 
@@ -93,14 +113,25 @@ export class GetKeyDesk {
   }
 
   clear(): void {
+    clearImmediate(this.#taking)
+    this.#batch.clear()
     this.#waiting.clear()
+  }
+
+  #takeBatch(): void {
+    clearImmediate(this.#taking)
+    this.#taking = undefined
+    const batch = [...this.#batch.values()]
+    this.#batch.clear()
+    if (batch.length > 0) this.ask(batch)
   }
 
   #answer({ client, request, grant }: Question, fromSlot: number, goal: number): void {
     const { channel, instance = '' } = request
     // A process that has a stream of blocks gets them there.
     const given = instance === '' ? this.#options.node.give(client, channel, fromSlot) : []
-    grant({ blocks: given.filter((block) => block.slot < goal), assignedSlots: this.#assignedSlots(channel) })
+    const assignedSlots = this.#assignedSlots(channel)
+    grant({ blocks: given.filter((block) => block.slot < goal), assignedSlots }, assignedSlots > fromSlot)
   }
 
   #refusal(client: string, request: GetKeyRequest, goal: number, alreadyAsked: number): CallStatus | undefined {

@@ -1,12 +1,10 @@
 import { Metadata, type ServerDuplexStream } from '@grpc/grpc-js'
 import { type CallStatus, NO_BLOCKS, TOO_MANY_CALLS } from './call-status.ts'
-import type { GetKeyDesk, Question } from './get-key.ts'
-import type { GetKeysReply, GetKeysRequest } from './messages.ts'
+import type { GetKeyDesk } from './get-key.ts'
+import type { GetKeysReply, GetKeysRequest, KeyQuestion } from './messages.ts'
 
-/** Answers handed to gRPC that have not gone out: with so many, no further question is read. */
+/** Answers handed to gRPC that have not gone out: with so many, no further message is read. */
 const MAX_UNSENT = 256
-/** Questions answered in one go, at most. */
-const MAX_BATCH = 64
 /** A node that asks more often than it may is not read for so long. */
 const REST_MS = 50
 
@@ -22,15 +20,12 @@ export type GetKeysStreamOptions = {
 }
 
 /**
- * A node's questions on one stream. Those that come together are answered together. What it does not read stops what it asks:
- * beyond the unsent answers nothing piles up here.
+ * A node's questions on one stream. What it does not read stops what it asks: beyond the unsent answers, and those to one
+ * message, nothing piles up here.
  */
 export class GetKeysStream {
   readonly call: GetKeysCall
   readonly #options: GetKeysStreamOptions
-  #batch: Question[] = []
-  #channels = new Set<number>()
-  #flush: NodeJS.Immediate | undefined
   #rest: NodeJS.Timeout | undefined
   #unsent = 0
   #behindSinceMs: number | undefined
@@ -39,7 +34,10 @@ export class GetKeysStream {
     const { call } = options
     this.call = call
     this.#options = options
-    call.on('data', (request) => this.#take(request))
+    call.on('data', (first: GetKeysRequest) => {
+      this.#take(first)
+      for (const question of first.further ?? []) this.#take(question)
+    })
     call.on('end', () => {
       this.leave()
       call.end()
@@ -54,13 +52,11 @@ export class GetKeysStream {
 
   /** The caller is gone: nothing of it waits any more. */
   leave(): void {
-    clearImmediate(this.#flush)
     clearTimeout(this.#rest)
     this.#options.desk.leave(this)
-    this.#batch = []
   }
 
-  #take({ request, getKey, waitMs }: GetKeysRequest): void {
+  #take({ request, getKey, waitMs, quiet = false }: KeyQuestion): void {
     const refuse = ({ code, details }: CallStatus): void => {
       this.#write({ request, code, details, assignedSlots: 0 })
     }
@@ -74,22 +70,12 @@ export class GetKeysStream {
       refuse(NO_BLOCKS)
       return
     }
-    if (this.#channels.has(getKey.channel) || this.#batch.length >= MAX_BATCH) this.#answerAll()
-    this.#channels.add(getKey.channel)
-    this.#batch.push({
+    this.#options.desk.askSoon({
       ...{ client: this.#options.client, owner: this, request: getKey, waitMs, refuse },
-      grant: ({ assignedSlots }) => this.#write({ request, code: 0, details: '', assignedSlots }),
+      grant: ({ assignedSlots }, isNew) => {
+        if (!(isNew && quiet)) this.#write({ request, code: 0, details: '', assignedSlots })
+      },
     })
-    this.#flush ??= setImmediate(() => this.#answerAll())
-  }
-
-  #answerAll(): void {
-    clearImmediate(this.#flush)
-    this.#flush = undefined
-    const batch = this.#batch
-    this.#batch = []
-    this.#channels.clear()
-    this.#options.desk.ask(batch)
   }
 
   #write(reply: GetKeysReply): void {

@@ -182,11 +182,14 @@ export class KeyClient {
     this.#follow({
       open: () => {
         const have = [...this.#streams].map(([channel, stream]) => ({ channel, slot: stream.nextSlot }))
-        const request = { links, have, instance: this.#instance }
+        const request = { links, have, instance: this.#instance, together: true }
         return this.#client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request)
       },
       begun: () => this.#subscribedNow(),
-      data: (block) => this.#take(block),
+      data: ({ further = [], ...block }) => {
+        this.#take(block)
+        for (const other of further) this.#take(other)
+      },
       ended: (reason) => {
         this.#subscribed = false
         this.#handlers.waiting({ nodeId: serverName, address, reason })
@@ -196,11 +199,14 @@ export class KeyClient {
 
   #subscribedNow(): void {
     this.#subscribed = true
+    // Key is the answer to a question, and what was to come by the stream before this one may not come.
+    this.#asks.forget()
     this.#becomeReady()
     this.#handlers.waiting(undefined)
     for (const [channel, stream] of this.#streams) {
       // A server that was started again knows only what it was told just now.
       stream.assignedSlots = stream.nextSlot
+      stream.asking = undefined
       if (stream.nextSlot > 0) this.#reportSoon(stream)
       this.#ask(channel, stream)
     }
@@ -255,7 +261,9 @@ export class KeyClient {
     const asking = { topSlots: topUpToSlot }
     stream.asking = asking
     const request = { channel, slots: upToSlot - fromSlot, upToSlot, topUpToSlot, quota: stream.quota }
-    this.#asks.ask({ ...request, instance: this.#instance }, GET_KEY_WAIT_MS, ({ code, details, assignedSlots }) => {
+    const getKey = { ...request, instance: this.#instance }
+    const question = { getKey, waitMs: GET_KEY_WAIT_MS, fromSlot, urgent: topUpToSlot > 0 }
+    this.#asks.ask(question, ({ code, details, assignedSlots }) => {
       if (stream.asking === asking) stream.asking = undefined
       if (code === grpcStatus.OK) {
         stream.backoffMs = FIRST_BACKOFF_MS
@@ -307,6 +315,7 @@ export class KeyClient {
       stream.buffer.add(fresh)
       this.#handOver(stream)
     }
+    this.#asks.came(block.channel, endSlot)
   }
 
   #handOver({ buffer, goalSlots }: Stream): void {

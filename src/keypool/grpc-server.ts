@@ -8,7 +8,7 @@ import {
   type sendUnaryData,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js'
-import type { LabEvent, PoolStatus, Wake } from '../runtime/contract.ts'
+import type { KeyBlock, LabEvent, PoolStatus, Wake } from '../runtime/contract.ts'
 import { type BlockCall, BlockStream } from './block-stream.ts'
 import { CallLimit } from './call-limit.ts'
 import {
@@ -123,6 +123,8 @@ class Binding {
   /** Callers by address and port of their connection, as long as a stream that was admitted by certificate keeps it open. */
   readonly #connected = new Map<string, { readonly client: string; streams: number }>()
   readonly #keysStreams = new Set<GetKeysStream>()
+  /** Streams with blocks that have not been sent. */
+  readonly #toFlush = new Set<BlockStream>()
   readonly #desk: GetKeyDesk
   readonly #limits = new Map<string, CallLimit>()
   readonly #inputs: (KeyServerInput | Wake)[] = []
@@ -177,6 +179,8 @@ class Binding {
       for (let next = this.#inputs.shift(); next !== undefined; next = this.#inputs.shift()) {
         for (const effect of this.#options.node.handle(next, this.#options.nowMs())) this.#carryOut(effect)
         this.#desk.settle()
+        for (const stream of this.#toFlush) stream.flush()
+        this.#toFlush.clear()
       }
     } catch (error) {
       this.close()
@@ -217,7 +221,7 @@ class Binding {
   #carryOut(effect: KeyServerEffect): void {
     switch (effect.kind) {
       case 'blocks':
-        this.#blockStreams.get(effect.client)?.write(effect.block)
+        this.#writeBlock(effect.client, effect.block)
         break
       case 'status':
         for (const call of this.#statusStreams) if (!call.writableNeedDrain) call.write(effect.status)
@@ -229,6 +233,13 @@ class Binding {
       case 'refuse':
         break // What can be refused over gRPC is answered before it reaches the node.
     }
+  }
+
+  #writeBlock(client: string, block: KeyBlock): void {
+    const stream = this.#blockStreams.get(client)
+    if (stream === undefined) return
+    stream.write(block)
+    this.#toFlush.add(stream)
   }
 
   #getKey(call: GetKeyCall, reply: sendUnaryData<GetKeyReply>): void {
@@ -265,9 +276,8 @@ class Binding {
   /** A report may name each channel of the caller once; of several words on one the last holds. */
   #report(client: string, { uses }: ReportUseRequest): void {
     const own = uses.filter(({ channel }) => this.#options.node.linkRefusal(client, channel >> 1) === undefined)
-    for (const use of new Map(own.map((use) => [use.channel, use])).values()) {
-      this.feed({ kind: 'report', client, ...use })
-    }
+    const last = new Map(own.map((use) => [use.channel, { kind: 'report', client, ...use } as const]))
+    if (last.size > 0) this.feed({ kind: 'several', inputs: [...last.values()] })
   }
 
   #blocks(call: BlockCall): void {
@@ -287,12 +297,15 @@ class Binding {
     if (earlier !== undefined) {
       this.feed({ kind: 'gone', client })
       endCall(earlier.call, TAKEN_OVER)
+      earlier.wipe()
     }
     const give = (channel: number, fromSlot: number) => node.give(client, channel, fromSlot)
-    this.#blockStreams.set(client, new BlockStream(call, give, nowMs))
+    const stream = new BlockStream(call, give, nowMs)
+    this.#blockStreams.set(client, stream)
     const gone = (): void => {
       if (this.#blockStreams.get(client)?.call !== call) return
       this.#blockStreams.delete(client)
+      stream.wipe()
       this.feed({ kind: 'gone', client })
     }
     call.on('cancelled', gone)

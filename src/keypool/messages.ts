@@ -14,8 +14,18 @@ export type GetKeyRequest = {
   readonly topUpToSlot?: number
   readonly quota?: string
 }
-/** One of many questions on a stream. `request` names it in its answer; `waitMs` is in place of a deadline. */
-export type GetKeysRequest = { readonly request: number; readonly getKey: GetKeyRequest; readonly waitMs: number }
+/**
+ * One of many questions on a stream. `request` names it in its answer; `waitMs` is in place of a deadline; with `quiet`, new key
+ * is all the answer.
+ */
+export type KeyQuestion = {
+  readonly request: number
+  readonly getKey: GetKeyRequest
+  readonly waitMs: number
+  readonly quiet?: boolean
+}
+/** A question, and those that come with it: at most MAX_TOGETHER in all. */
+export type GetKeysRequest = KeyQuestion & { readonly further?: readonly KeyQuestion[] }
 /** `code` is a status code of gRPC, 0 where the question was granted. */
 export type GetKeysReply = {
   readonly request: number
@@ -28,7 +38,11 @@ export type BlocksRequest = {
   readonly links: readonly number[]
   readonly have: readonly StreamPosition[]
   readonly instance: string
+  /** The caller reads messages of several blocks. */
+  readonly together?: boolean
 }
+/** A block, and those that come with it, in the order in which they are to be taken. */
+export type SentBlock = KeyBlock & { readonly further?: readonly KeyBlock[] }
 export type StreamUse = {
   readonly channel: number
   readonly heldSlots: number
@@ -38,6 +52,8 @@ export type StreamUse = {
 export type ReportUseRequest = { readonly uses: readonly StreamUse[] }
 export type Empty = Readonly<Record<string, never>>
 
+/** Questions that may come in one message. */
+export const MAX_TOGETHER = 256
 const NO_BYTES = new Uint8Array(0)
 
 type Fields = Record<string, unknown>
@@ -79,7 +95,7 @@ function readBlock(fields: Fields): KeyBlock {
   if (!isSlot(slot) || key.length % SLOT_BYTES !== 0) {
     throw new RangeError(`BAD_BLOCK of ${key.length} bytes at slot ${slot} of channel ${channel}`)
   }
-  return { channel, slot, bytes: Uint8Array.from(key) }
+  return { channel, slot, bytes: new Uint8Array(key) }
 }
 
 const LEVEL_PREFIX = 'STOCK_LEVEL_'
@@ -101,21 +117,33 @@ const empty = codec<Empty>(
   () => ({}),
 )
 
-const block = wiping<KeyBlock>(
+const block = wiping<SentBlock>(
   {
-    serialize: ({ channel, slot, bytes }) => encodeFields([channel, slot, bytes]),
+    serialize: ({ channel, slot, bytes, further = [] }) => encodeFields([channel, slot, bytes, further.map(encodeBlock)]),
     deserialize(message) {
-      const fields: { channel: number; slot: number; key: Uint8Array } = { channel: 0, slot: 0, key: NO_BYTES }
-      decodeFields(message, (field, value) => {
-        if (typeof value !== 'number') fields.key = field === 3 ? value : fields.key
-        else if (field === 1) fields.channel = value >>> 0
-        else if (field === 2) fields.slot = value
-      })
-      return readBlock(fields)
+      const further: KeyBlock[] = []
+      const first = decodeBlock(message, (octets) => further.push(decodeBlock(octets)))
+      return further.length === 0 ? first : { ...first, further }
     },
   },
-  (value) => [value],
+  (value) => [value, ...(value.further ?? [])],
 )
+
+function encodeBlock({ channel, slot, bytes }: KeyBlock): Buffer {
+  return encodeFields([channel, slot, bytes])
+}
+
+function decodeBlock(message: Uint8Array, takeFurther?: (octets: Uint8Array) => void): KeyBlock {
+  const fields: { channel: number; slot: number; key: Uint8Array } = { channel: 0, slot: 0, key: NO_BYTES }
+  decodeFields(message, (field, value) => {
+    if (typeof value !== 'number') {
+      if (field === 3) fields.key = value
+      else if (field === 4) takeFurther?.(value)
+    } else if (field === 1) fields.channel = value >>> 0
+    else if (field === 2) fields.slot = value
+  })
+  return readBlock(fields)
+}
 
 const getKeyRequest = codec<GetKeyRequest>(
   'GetKeyRequest',
@@ -124,17 +152,33 @@ const getKeyRequest = codec<GetKeyRequest>(
 )
 
 const getKeysRequest: Codec<GetKeysRequest> = {
-  serialize: ({ request, getKey, waitMs }) => encodeFields([request, writeGetKey(getKey), waitMs]),
+  serialize: ({ further, ...first }) => encodeQuestion(first, further),
   deserialize(message) {
-    let [request, waitMs] = [0, 0]
-    let getKey: GetKeyRequest = { channel: 0, slots: 0 }
-    decodeFields(message, (field, value) => {
-      if (typeof value !== 'number') getKey = field === 2 ? readGetKey(value) : getKey
-      else if (field === 1) request = value >>> 0
-      else if (field === 3) waitMs = value >>> 0
+    const further: KeyQuestion[] = []
+    const first = decodeQuestion(message, (octets) => {
+      if (further.push(decodeQuestion(octets)) >= MAX_TOGETHER) throw new RangeError('BAD_MESSAGE: too many questions')
     })
-    return { request, getKey, waitMs }
+    return further.length === 0 ? first : { ...first, further }
   },
+}
+
+function encodeQuestion({ request, getKey, waitMs, quiet }: KeyQuestion, further: readonly KeyQuestion[] = []): Buffer {
+  const others = further.map((question) => encodeQuestion(question))
+  return encodeFields([request, writeGetKey(getKey), waitMs, others, quiet === true ? 1 : 0])
+}
+
+function decodeQuestion(message: Uint8Array, takeFurther?: (octets: Uint8Array) => void): KeyQuestion {
+  let [request, waitMs, quiet] = [0, 0, false]
+  let getKey: GetKeyRequest = { channel: 0, slots: 0 }
+  decodeFields(message, (field, value) => {
+    if (typeof value !== 'number') {
+      if (field === 2) getKey = readGetKey(value)
+      else if (field === 4) takeFurther?.(value)
+    } else if (field === 1) request = value >>> 0
+    else if (field === 3) waitMs = value >>> 0
+    else if (field === 5) quiet = value !== 0
+  })
+  return { request, getKey, waitMs, quiet }
 }
 
 function writeGetKey({ channel, slots, upToSlot, instance, topUpToSlot, quota }: GetKeyRequest): Buffer {

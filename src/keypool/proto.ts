@@ -12,7 +12,8 @@ service KeyServer {
   // many calls at once or in a second, or the other end is far behind.
   rpc GetKey(GetKeyRequest) returns (GetKeyReply);
   // GetKey for those who ask often: one stream, many questions, each answered once by its number, in any order. The same
-  // rules, but an instance is needed: the key comes by Blocks alone. A refusal is an answer, and the stream goes on.
+  // rules, but an instance is needed: the key comes by Blocks alone. A refusal is an answer, and the stream goes on. Who asks
+  // much puts what has come together into one message, and lets the key itself be the answer (further, quiet).
   // FAILED_PRECONDITION, INVALID_ARGUMENT, ... in an answer: as for GetKey. The stream itself ends with RESOURCE_EXHAUSTED: the
   // node has 16 streams open already, or does not read its answers.
   rpc GetKeys(stream GetKeysRequest) returns (stream GetKeysReply);
@@ -60,6 +61,10 @@ message GetKeysRequest {
   GetKeyRequest get_key = 2;
   // How long to wait for the first slot, at most 30000.
   uint32 wait_ms = 3;
+  // Further questions, each as if it came in a message of its own; at most 255, and these have no further ones.
+  repeated GetKeysRequest further = 4;
+  // If set: new key, which comes by Blocks, is all the answer. Answered as ever is what is refused, and what is there already.
+  bool quiet = 5;
 }
 
 message GetKeysReply {
@@ -76,6 +81,9 @@ message KeyBlock {
   // Whole slots; none at all when the block only says where the stream goes on: what the caller lacks before it is lost for
   // good, and a sender is to use nothing before it.
   bytes key = 3;
+  // Further blocks, in the order in which they are to be taken, for who says that it reads them (BlocksRequest); these have no
+  // further ones.
+  repeated KeyBlock further = 4;
 }
 
 message StreamPosition {
@@ -90,6 +98,8 @@ message BlocksRequest {
   // Random, one for the life of the caller's process. Key that an earlier process of the same node was given to send with
   // may be used already; a new process never gets it again, it is discarded.
   string instance = 3;
+  // The caller reads further blocks in one message.
+  bool together = 4;
 }
 
 message StreamUse {

@@ -10,8 +10,11 @@ const LENGTH_DELIMITED = 2
 const FIXED32 = 5
 const MAX_VARINT_BYTES = 10
 
-/** A field to write: a number from 0 to 2^53, octets, or text; zero and empty ones are left out, as proto3 has it. */
-export type FieldValue = number | string | Uint8Array | undefined
+/**
+ * A field to write: a number from 0 to 2^53, octets, or text; zero and empty ones are left out, as proto3 has it. Several octets
+ * are a repeated field, of which none is left out. Those are overwritten once they are written: they may hold key.
+ */
+export type FieldValue = number | string | Uint8Array | readonly Uint8Array[] | undefined
 
 /** A message of the fields with numbers 1, 2, ... (at most 15) in order. RangeError for a number that is no varint here. */
 export function encodeFields(values: readonly FieldValue[]): Buffer {
@@ -20,14 +23,19 @@ export function encodeFields(values: readonly FieldValue[]): Buffer {
   for (const value of encoded) sizeBytes += fieldBytes(value)
   const bytes = Buffer.allocUnsafe(sizeBytes)
   let at = 0
-  for (const [index, value] of encoded.entries()) {
-    if (value === undefined || fieldBytes(value) === 0) continue
-    const isNumber = typeof value === 'number'
-    bytes[at] = ((index + 1) << 3) | (isNumber ? VARINT : LENGTH_DELIMITED)
-    at = putVarint(bytes, at + 1, isNumber ? value : value.length)
-    if (isNumber) continue
-    bytes.set(value, at)
-    at += value.length
+  let field = 0
+  for (const value of encoded) {
+    field += 1
+    if (value === undefined || value === 0) continue
+    if (typeof value === 'number') {
+      bytes[at] = (field << 3) | VARINT
+      at = putVarint(bytes, at + 1, value)
+    } else if (isList(value)) {
+      for (const octets of value) {
+        at = putOctets(bytes, at, field, octets)
+        octets.fill(0)
+      }
+    } else if (value.length > 0) at = putOctets(bytes, at, field, value)
   }
   return bytes
 }
@@ -63,10 +71,28 @@ export function decodeFields(bytes: Uint8Array, take: (field: number, value: num
   }
 }
 
-function fieldBytes(value: number | Uint8Array | undefined): number {
+function fieldBytes(value: Exclude<FieldValue, string>): number {
   if (value === undefined || value === 0) return 0
   if (typeof value === 'number') return 1 + varintBytes(value)
-  return value.length === 0 ? 0 : 1 + varintBytes(value.length) + value.length
+  if (!isList(value)) return value.length === 0 ? 0 : octetsBytes(value)
+  let sizeBytes = 0
+  for (const octets of value) sizeBytes += octetsBytes(octets)
+  return sizeBytes
+}
+
+function octetsBytes({ length }: Uint8Array): number {
+  return 1 + varintBytes(length) + length
+}
+
+function isList(value: Uint8Array | readonly Uint8Array[]): value is readonly Uint8Array[] {
+  return Array.isArray(value)
+}
+
+function putOctets(bytes: Uint8Array, at: number, field: number, octets: Uint8Array): number {
+  bytes[at] = (field << 3) | LENGTH_DELIMITED
+  const place = putVarint(bytes, at + 1, octets.length)
+  bytes.set(octets, place)
+  return place + octets.length
 }
 
 /** Moves on by so many octets; gives the new place. */

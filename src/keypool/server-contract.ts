@@ -35,11 +35,25 @@ export type Want = {
   readonly deadlineMs?: number
 }
 
-export type KeyServerInput =
-  | { readonly kind: 'start' }
+/** How far a stream is used: see the input `report`. */
+export type UseReport = {
+  readonly channel: number
+  readonly usedSlots: number
+  readonly discardedSlots?: number
+  readonly client?: string
+  readonly heldSlots?: number
+}
+
+type LinkInput =
   /** A link generated `bits` since the last time. */
   | { readonly kind: 'generated'; readonly link: number; readonly bits: number }
   | { readonly kind: 'linkState'; readonly state: LinkState }
+
+export type KeyServerInput =
+  | { readonly kind: 'start' }
+  | LinkInput
+  /** Several at once, which the journal takes in one step. */
+  | { readonly kind: 'several'; readonly inputs: readonly (LinkInput | ({ readonly kind: 'report' } & UseReport))[] }
   | ({ readonly kind: 'want' } & Want)
   /** Several at once, which the journal takes in one step. */
   | { readonly kind: 'wants'; readonly wants: readonly Want[] }
@@ -47,14 +61,7 @@ export type KeyServerInput =
    * The stream is used up to `usedSlots`, of which the sender's process has discarded `discardedSlots` so far. With a `client`, only its sender's word on use counts, and either end says with
    * `heldSlots` what it has safely received. Without one it is the sender's own node that speaks, in the same process.
    */
-  | {
-      readonly kind: 'report'
-      readonly channel: number
-      readonly usedSlots: number
-      readonly discardedSlots?: number
-      readonly client?: string
-      readonly heldSlots?: number
-    }
+  | ({ readonly kind: 'report' } & UseReport)
   /**
    * `client` is to get the blocks of `links`, from where its copies end (`have`; default 0). With `have` it acknowledges
    * what it gets by reports, and what it has not acknowledged it gets again when it subscribes again; without, what it was

@@ -8,6 +8,7 @@ import type {
   KeyServerOptions,
   Refusal,
   StreamPosition,
+  UseReport,
   Want,
 } from './server-contract.ts'
 import { empty, event, streamEvent, via } from './server-effects.ts'
@@ -189,6 +190,8 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
         return input.wants.flatMap((want) => this.#want(want))
       case 'report':
         return this.#report(input)
+      case 'several':
+        return input.inputs.flatMap((one) => this.#take(one, nowMs))
       case 'subscribe':
         return this.#subscribe(input)
       case 'gone':
@@ -219,8 +222,7 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
     return effects
   }
 
-  #report(input: KeyServerInput & { kind: 'report' }): KeyServerEffect[] {
-    const { client, channel, usedSlots, discardedSlots = 0, heldSlots = 0 } = input
+  #report({ client, channel, usedSlots, discardedSlots = 0, heldSlots = 0 }: UseReport): KeyServerEffect[] {
     if (client === undefined) {
       if (this.#outboxes.has(channel)) this.#pool.reportUse(channel, usedSlots, discardedSlots)
       return []

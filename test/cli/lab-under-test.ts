@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -33,6 +33,10 @@ export class LabUnderTest {
   constructor(lab: string, scenario: string, ...options: readonly string[]) {
     this.lab = lab
     this.out = mkdtempSync(join(tmpdir(), `q104-test-${lab}-`))
+    // What a test that failed has left is there to be looked at.
+    process.once('exit', (code) => {
+      if (code === 0) rmSync(this.out, { recursive: true, force: true })
+    })
     const args = ['run', scenario, '--lab', lab, '--out', this.out, ...options]
     this.child = spawn(process.execPath, [BIN, ...args], { env: env(), stdio: ['ignore', 'pipe', 'pipe'] })
     let stderr = ''

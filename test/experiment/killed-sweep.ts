@@ -53,7 +53,10 @@ export async function killedSweep(sweep: KilledSweep): Promise<SweepOutcome | un
       if (String(text).includes('Ready to accept')) resolve(true)
     })
   })
-  if (!isThere) return undefined
+  if (!isThere) {
+    rmSync(folder, { recursive: true })
+    return undefined
+  }
   const alive = new Set<ChildProcess>()
   const startWorker = (): void => {
     const worker = spawn(process.execPath, [BIN, 'worker', '--redis', url, '--threads', '1', '--quiet'], {

@@ -1,6 +1,6 @@
 /** A lab, live, all of whose key comes from `q104 kme` over HTTPS with certificates on both sides. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -120,6 +120,26 @@ t.test('a lab runs on key of a key manager, gives some to others, and the books 
   t.equal(await audit.ended, 0, audit.text)
   t.match(audit.text, /PROVEN: no key slot protects two messages/)
   t.notMatch(readFileSync(join(out, 'scenario.yaml'), 'utf8'), /BEGIN/, 'no private key is copied')
+})
+
+t.test('a run that is killed leaves no socket of its ways to the outside', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'q104-kme-lab-'))
+  t.teardown(() => rmSync(dir, { recursive: true }))
+  const file = join(dir, 'lab.yaml')
+  const pairs = 'pairs: [{ link: cc-gw, saes: [app-cc, app-gw] }]'
+  writeFileSync(file, scenario('1').replace(/pairs:[^]*$/, pairs))
+  const options = ['--isolation', isolation, '--lab', `kmek-${process.pid}`, '--out', join(dir, 'run'), '--no-page']
+  const state = join(dir, 'state')
+  const lab = new Q104({ Q104_STATE_DIR: state }, 'run', file, ...options)
+  await lab.printed(/app-gw: (https:[^;]+);/)
+  const files = (): string[] => readdirSync(state, { recursive: true }).map(String)
+  t.ok(
+    files().some((name) => name.endsWith('serve014.sock')),
+    files().join(' '),
+  )
+  await lab.end('SIGKILL')
+  for (let tries = 0; tries < 200 && files().length > 0; tries++) await new Promise((go) => setTimeout(go, 50))
+  t.same(files(), [])
 })
 
 t.test('what is missing for it is said before anything starts', async (t) => {

@@ -5,18 +5,28 @@ import fc from 'fast-check'
 import protobuf from 'protobufjs'
 import t from 'tap'
 import { KEYSERVER_PROTO } from '../../src/keypool/index.ts'
-import { type GetKeysReply, type GetKeysRequest, keyServerService } from '../../src/keypool/messages.ts'
+import {
+  type GetKeyRequest,
+  type GetKeysReply,
+  type GetKeysRequest,
+  keyServerService,
+  type SentBlock,
+} from '../../src/keypool/messages.ts'
 import { decodeFields } from '../../src/keypool/protobuf-fields.ts'
-import type { KeyBlock } from '../../src/runtime/contract.ts'
 import { bareClient, connect, getKey, lengthOf, pemOf, serve, until } from './key-lab.ts'
 
 const INSTANCE = 'one'
 type Tap = { readonly teardown: (action: () => unknown) => unknown }
 
 /** Opens Blocks as the process INSTANCE; settles when the server knows of it. */
-async function openBlocks(t: Tap, client: Client, link = 0): Promise<ClientReadableStream<KeyBlock>> {
+async function openBlocks(
+  t: Tap,
+  client: Client,
+  link = 0,
+  together = false,
+): Promise<ClientReadableStream<SentBlock>> {
   const { path, requestSerialize, responseDeserialize } = keyServerService.blocks
-  const request = { links: [link], have: [], instance: INSTANCE }
+  const request = { links: [link], have: [], instance: INSTANCE, together }
   const call = client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request)
   call.on('error', () => {})
   t.teardown(() => call.cancel())
@@ -68,7 +78,7 @@ t.test('what is written by hand is what the published proto file says', async (t
           throw new Error(`${JSON.stringify(one)} is not ${JSON.stringify(other)}`)
       }
       const { getKey: read = {}, ...rest } = (asked?.read ?? {}) as { getKey?: object }
-      same({ ...rest, getKey: { ...getKey, ...read } }, { request, waitMs: slots, getKey })
+      same({ ...rest, getKey: { ...getKey, ...read } }, { further: [], request, waitMs: slots, quiet: false, getKey })
       same(replied?.read, { request, code: 8, details: quota, assignedSlots: slot })
       const there = getKeys.requestDeserialize(asked?.again ?? Buffer.alloc(0))
       same([there.request, there.waitMs, there.getKey.upToSlot], [request, slots, slot + 1])
@@ -77,6 +87,47 @@ t.test('what is written by hand is what the published proto file says', async (t
     },
   )
   t.doesNotThrow(() => fc.assert(property))
+})
+
+t.test('what comes together is what the published proto file says', async (t) => {
+  const { root } = protobuf.parse(KEYSERVER_PROTO)
+  const { getKeys, blocks } = keyServerService
+  const read = (name: string, octets: Uint8Array): Record<string, unknown> => {
+    const type = root.lookupType(`q104.v1.${name}`)
+    return type.toObject(type.decode(octets), { longs: Number })
+  }
+  const again = (name: string, fields: object): Buffer => {
+    const type = root.lookupType(`q104.v1.${name}`)
+    return Buffer.from(type.encode(type.fromObject(fields)).finish())
+  }
+  const property = fc.property(
+    fc.array(fc.tuple(fc.nat(2 ** 32 - 1), fc.boolean(), fc.nat(40)), { minLength: 1, maxLength: 20 }),
+    (entries) => {
+      const questions = entries.map(([request, quiet, channel]) => {
+        const getKey = { channel, slots: 3, upToSlot: request + 1, instance: INSTANCE, topUpToSlot: 0, quota: '' }
+        return { request, getKey, waitMs: 7, quiet }
+      })
+      const [question = { request: 0, waitMs: 0, getKey: { channel: 0, slots: 0 } }, ...further] = questions
+      const asked = getKeys.requestSerialize({ ...question, further })
+      const back = getKeys.requestDeserialize(again('GetKeysRequest', read('GetKeysRequest', asked)))
+      const gist = ({ request, quiet = false, getKey }: GetKeysRequest): unknown[] => [
+        ...[request, quiet, getKey.channel, getKey.upToSlot, getKey.instance],
+      ]
+      if (JSON.stringify([back, ...(back.further ?? [])].map(gist)) !== JSON.stringify(questions.map(gist))) return false
+      const sent = entries.map(([slot, , channel]) => ({ channel, slot, bytes: new Uint8Array(4 * channel).fill(slot) }))
+      const copies = sent.map((block) => ({ ...block, bytes: block.bytes.slice() }))
+      const [block = { channel: 0, slot: 0, bytes: new Uint8Array(0) }, ...others] = sent
+      const message = blocks.responseSerialize({ ...block, further: others })
+      if (sent.some(({ bytes }) => bytes.some((octet) => octet !== 0))) return false
+      const octets = again('KeyBlock', read('KeyBlock', message))
+      const { further: rest = [], ...first } = blocks.responseDeserialize(octets)
+      return octets.every((octet) => octet === 0) && JSON.stringify([first, ...rest]) === JSON.stringify(copies)
+    },
+  )
+  t.doesNotThrow(() => fc.assert(property))
+  const question = { request: 1, waitMs: 0, getKey: { channel: 0, slots: 1 } }
+  const tooMany = getKeys.requestSerialize({ ...question, further: Array.from({ length: 256 }, () => question) })
+  t.throws(() => getKeys.requestDeserialize(tooMany), /too many questions/)
 })
 
 t.test('octets that are no message are refused, whatever they are', async (t) => {
@@ -114,7 +165,7 @@ t.test('questions on a stream are granted, wait, and are refused by the codes of
   t.equal(await answer(1), grpcStatus.FAILED_PRECONDITION, 'no Blocks stream yet')
   const blocks = await openBlocks(t, client)
   const got: number[] = []
-  blocks.on('data', ({ slot, bytes }: KeyBlock) => got.push(slot, bytes.length))
+  blocks.on('data', ({ slot, bytes }: SentBlock) => got.push(slot, bytes.length))
   ask(2, { upToSlot: 4 }, 200)
   t.equal(await answer(2), grpcStatus.RESOURCE_EXHAUSTED, 'no key in its time')
   ask(3, { upToSlot: 8 })
@@ -263,4 +314,107 @@ t.test('one that reads no answers is not read either, and is cut off', async (t)
   })
   t.match(await trailers, { 'grpc-status': `${grpcStatus.RESOURCE_EXHAUSTED}` })
   t.ok(gotBytes < 300_000, `${gotBytes} octets of answers were kept`)
+})
+
+t.test('questions in one message are answered each; a quiet one that is granted by its key alone', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  server.feed({ kind: 'generated', link: 0, bits: 32 * 8 })
+  const client = bareClient(t, server.port, pemOf('master'))
+  const blocks = await openBlocks(t, client, 0, true)
+  const got: (readonly [slot: number, sizeBytes: number])[] = []
+  blocks.on('data', ({ slot, bytes }: SentBlock) => got.push([slot, bytes.length]))
+  const { call, replies } = openGetKeys(t, client)
+  const question = (request: number, getKey: Partial<GetKeyRequest>, waitMs = 5000, quiet = true) => {
+    return { request, waitMs, quiet, getKey: { channel: 0, slots: 4, instance: INSTANCE, ...getKey } }
+  }
+  call.write({
+    ...question(1, { upToSlot: 4 }),
+    further: [
+      question(2, { channel: 99 }),
+      question(3, { upToSlot: 2 }),
+      question(4, { upToSlot: 8 }, 5000, false),
+      question(5, { upToSlot: 12 }, 100),
+      question(6, { upToSlot: 13 }),
+    ],
+  })
+  t.ok(await until(() => replies.length === 4))
+  const codes = new Map(replies.map(({ request, code, assignedSlots }) => [request, [code, assignedSlots]]))
+  t.same(codes.get(2), [grpcStatus.NOT_FOUND, 0])
+  t.same(codes.get(3), [grpcStatus.OK, 4], 'what is there already does not come again')
+  t.same(codes.get(4), [grpcStatus.OK, 8])
+  t.same(codes.get(5), [grpcStatus.RESOURCE_EXHAUSTED, 0])
+  server.feed({ kind: 'generated', link: 0, bits: 32 * 8 })
+  t.ok(await until(() => got.length === 3))
+  t.same(got, [
+    [0, 16],
+    [4, 16],
+    [8, 20],
+  ])
+  t.equal(replies.length, 4)
+})
+
+t.test('blocks that come together go in one message to who reads such, one by one to others', async (t) => {
+  const server = await serve()
+  t.teardown(server.close)
+  server.feed({ kind: 'generated', link: 0, bits: 32 * 100 })
+  const master = connect(t, server.port, 'master', [0])
+  await master.client.ready
+  for (let slot = 1; slot <= 20; slot++) {
+    master.client.fetch(0, slot)
+    await until(() => lengthOf(master, 0) === slot)
+  }
+  const client = bareClient(t, server.port, pemOf('gw'))
+  const messages = async (together: boolean): Promise<number[]> => {
+    const counts: number[] = []
+    let slots = 0
+    const call = await openBlocks(t, client, 0, together)
+    call.on('data', ({ further = [] }: SentBlock) => {
+      counts.push(1 + further.length)
+      slots += 1 + further.length
+    })
+    await until(() => slots === 20)
+    call.cancel()
+    return counts
+  }
+  t.same(await messages(true), [20])
+  t.same(await messages(false), Array(20).fill(1))
+})
+
+t.test('KeyClient asks in one message what is asked in one go, and what is asked while it waits for an answer', async (t) => {
+  const links = Array.from({ length: 8 }, (_, link) => ({ link, ends: ['master', 'gw'] as const, keys: 'pool' as const }))
+  const server = await serve(0, { pool: { links } })
+  t.teardown(server.close)
+  const asked: number[] = []
+  const handle = server.node.handle.bind(server.node)
+  server.node.handle = (input, nowMs) => {
+    if (input.kind === 'wants') asked.push(input.wants.length)
+    return handle(input, nowMs)
+  }
+  const all = links.map(({ link }) => link)
+  const [master, gw] = ['master', 'gw'].map((id) => connect(t, server.port, id, all))
+  if (master === undefined || gw === undefined) throw new Error('no clients')
+  await Promise.all([master.client.ready, gw.client.ready])
+  const reach = (slots: number, count = all.length): boolean =>
+    [master, gw].every((end) => all.slice(0, count).every((link) => lengthOf(end, 2 * link) === slots))
+  server.feed({ kind: 'generated', link: 0, bits: 32 * 200 })
+  for (const link of all) master.client.fetch(2 * link, 4)
+  t.ok(await until(() => reach(4)))
+  t.same(asked.splice(0), [8])
+  master.client.fetch(0, 8)
+  await new Promise((resolve) => process.nextTick(resolve))
+  for (const link of all.slice(1)) master.client.fetch(2 * link, 8)
+  t.ok(await until(() => reach(8)))
+  t.same(asked.splice(0), [1, 7])
+  // More than there is: nobody answers, and what is asked then is asked all the same; for the top chain at once.
+  master.client.fetch(0, 400)
+  await until(() => asked.length === 1)
+  master.client.fetch(2, 30)
+  await new Promise((resolve) => process.nextTick(resolve))
+  master.client.fetch(4, 30, { topUpToSlot: 30 })
+  t.ok(await until(() => asked.reduce((sum, count) => sum + count, 0) >= 3))
+  server.feed({ kind: 'generated', link: 0, bits: 32 * 1000 })
+  t.ok(await until(() => lengthOf(gw, 0) === 400 && lengthOf(gw, 2) === 30 && lengthOf(gw, 4) === 30))
+  for (const link of all) t.same(master.bytes.get(2 * link), gw.bytes.get(2 * link))
+  t.same([...master.faults, ...gw.faults, ...master.refused], [])
 })

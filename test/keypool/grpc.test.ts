@@ -276,8 +276,9 @@ t.test('the lab CA: 31 certificates, their names and uses', async (t) => {
 })
 
 t.test('CA files are private, are used again while they fit, and are made anew when they do not', async (t) => {
-  const dir = join(mkdtempSync(join(tmpdir(), 'q104-ca-')), 'pki')
-  t.teardown(() => rmSync(dir, { recursive: true }))
+  const parent = mkdtempSync(join(tmpdir(), 'q104-ca-'))
+  const dir = join(parent, 'pki')
+  t.teardown(() => rmSync(parent, { recursive: true }))
   const wallMs = Date.now()
   const made = await writeLabCa(dir, ['a', 'b'], wallMs)
   t.same(readdirSync(dir).sort(), ['a.key.pem', 'a.pem', 'b.key.pem', 'b.pem', 'ca.pem'])

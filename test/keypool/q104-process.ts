@@ -1,5 +1,5 @@
 /** `q104` as a process of its own, and what it prints. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { join } from 'node:path'
 
 const BIN = join(process.cwd(), 'build', 'src', 'cli', 'bin.js')
@@ -13,8 +13,12 @@ export class Q104 {
   #text = ''
   #isOver = false
 
-  constructor(...args: readonly string[]) {
-    this.#child = spawn(process.execPath, [BIN, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  /** Its words, and variables to add to its environment. */
+  constructor(...given: readonly (string | Readonly<Record<string, string>>)[]) {
+    const args = given.filter((one) => typeof one === 'string')
+    const variables = Object.assign({}, ...given.filter((one) => typeof one !== 'string'))
+    const options = { env: { ...env, ...variables }, stdio: ['ignore', 'pipe', 'pipe'] } satisfies SpawnOptions
+    this.#child = spawn(process.execPath, [BIN, ...args], options)
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (chunk) => {
         this.#text += chunk

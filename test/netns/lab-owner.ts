@@ -88,7 +88,7 @@ async function own(isolation: Isolation): Promise<number> {
     ] as const,
   }
   const plan = planLab(net, isolation)
-  const janitor = await startJanitor(plan, lock, tempDir)
+  const janitor = await startJanitor(plan, lock, [tempDir])
   const network = await LabNetwork.up(plan)
   const path = join(dir, 'capture.pcapng')
   const available = await Capture.available(isolation)

@@ -12,9 +12,11 @@ import {
   ensureStateDir,
   hasNetem,
   type Isolation,
+  isProcessDir,
   LabNetwork,
   labHolder,
   labOfNamespace,
+  makeProcessDir,
   planLab,
 } from '../../netns/index.ts'
 import { identify, isAlive } from '../../netns/processes.ts'
@@ -308,6 +310,27 @@ t.test('loopback: the lab is its addresses; capture tells links apart by them', 
   const network = await LabNetwork.up(plan)
   t.same(network.execPrefix('cc'), [])
   await t.rejects(network.setLaw(0, { ...CLEAR, delayMs: 1 }), /needs network namespaces/)
+})
+
+t.test('the folder of a killed process goes when somebody takes a lab, a live one keeps its own', async (t) => {
+  const live = makeProcessDir()
+  writeFileSync(join(live, 'file'), '')
+  t.ok(isProcessDir(live))
+  t.equal(makeProcessDir(), live, 'one folder a process')
+  const own = identify(process.pid)
+  const dead = [
+    `p${process.pid.toString(36)}-${((own?.startTicks ?? 0) - 1).toString(36)}`,
+    `p${(2 ** 22).toString(36)}-1`,
+  ].map((name) => join(ensureStateDir(), name))
+  const others = ['p1', 'p-1', 'px-1.tmp', 'p!-1'].map((name) => join(ensureStateDir(), name))
+  for (const folder of [...dead, ...others]) mkdirSync(folder)
+  for (const folder of dead) writeFileSync(join(folder, 'kme-0.sock'), '')
+  const lock = await acquireLab(lab)
+  t.same(dead.map(existsSync), [false, false])
+  t.same([...others, join(live, 'file')].map(existsSync), [true, true, true, true, true])
+  lock.release()
+  t.notOk(['/tmp', '/', join(live, 'file'), join(live, '..')].some(isProcessDir))
+  for (const folder of [live, ...others]) rmSync(folder, { recursive: true })
 })
 
 t.test('a stale lock is taken over, a live one names its process, a broken one stops nobody', async (t) => {

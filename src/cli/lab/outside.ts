@@ -6,6 +6,8 @@ import { CliError } from '../errors.ts'
 import { MAX_CONNECTIONS, Pipes, Tunnels } from './tunnels.ts'
 
 export type OutsideWays = {
+  /** Folder of the sockets. */
+  readonly dir: string
   /** Of each key manager's URL, the unix socket that leads to it. */
   readonly tunnels: Readonly<Record<string, string>>
   /** Where outside programs call the lab's own key manager, and the unix socket that leads to it. */
@@ -23,7 +25,7 @@ export function needsOutside({ keyserver: { etsi014, serve014 } }: LabPlan): boo
 export async function openOutside({ keyserver: { etsi014, serve014 } }: LabPlan, dir: string): Promise<Outside> {
   const managers = (etsi014?.links ?? []).flatMap(({ master, slave }) => [master.url, slave.url])
   const tunnels = await Tunnels.open(dir, managers)
-  if (serve014 === undefined) return { ways: { tunnels: tunnels.paths }, close: () => tunnels.close() }
+  if (serve014 === undefined) return { ways: { dir, tunnels: tunnels.paths }, close: () => tunnels.close() }
   const pipes = new Pipes()
   const socketPath = join(dir, 'serve014.sock')
   const server = createServer((near) => pipes.join(near, createConnection(socketPath)))
@@ -31,7 +33,7 @@ export async function openOutside({ keyserver: { etsi014, serve014 } }: LabPlan,
   try {
     const port = await listen(server, serve014.listen)
     return {
-      ways: { tunnels: tunnels.paths, serve014: { host: serve014.listen.host, port, socketPath } },
+      ways: { dir, tunnels: tunnels.paths, serve014: { host: serve014.listen.host, port, socketPath } },
       close() {
         tunnels.close()
         server.close()

@@ -8,6 +8,7 @@ import {
   checkLinks,
   type Detected,
   hasNetem,
+  isProcessDir,
   LabNetwork,
   labTempDir,
   type LabPlan as NetPlan,
@@ -95,7 +96,9 @@ export async function runLab(request: RunRequest): Promise<number> {
   const tempDir = labTempDir(lab)
   try {
     mkdirSync(tempDir, { mode: 0o700 })
-    const janitor = await startJanitor(net, lock, tempDir)
+    const outsideDir = request.outside?.dir
+    const isOurs = outsideDir !== undefined && isProcessDir(outsideDir)
+    const janitor = await startJanitor(net, lock, isOurs ? [tempDir, outsideDir] : [tempDir])
     try {
       return await withNetwork({ ...request, tempDir }, net, impairment, interrupted.signal)
     } finally {
@@ -170,7 +173,7 @@ async function withProcesses(request: LabRequest, parts: LabParts): Promise<numb
   const certificateDir = join(tempDir, 'certificates')
   const ids = [...plan.nodes.map(({ id }) => id), 'keyserver', 'grid']
   const opened = request.outside === undefined ? await openOutside(plan, tempDir) : undefined
-  const outside = request.outside ?? opened?.ways ?? { tunnels: {} }
+  const outside = request.outside ?? opened?.ways ?? { dir: tempDir, tunnels: {} }
   const network = await LabNetwork.up(net)
   try {
     await writeLabCa(certificateDir, ids, Date.now())

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { PlanKeyServer } from '../../experiment/index.ts'
 import type { KeyServerInput, KeyServerNode } from '../../keypool/index.ts'
 import { drive, type WakeLag } from '../../runtime/index.ts'
-import { type LinkModelInput, LinkModelNode, QkdLink, randomStream } from '../../sim/index.ts'
+import { type LinkModelEffect, type LinkModelInput, LinkModelNode, QkdLink, randomStream } from '../../sim/index.ts'
 import type { RoleHost } from './process-main.ts'
 
 /** What makes the key of the links with QKD: their model, or key managers. */
@@ -35,19 +35,28 @@ export function modelSource({ config, spec, nowMs, tell, feed }: KeySourceHost):
   })
   /** Key made while this key server was not there is nobody's. */
   let makesKey = true
+  /** What the links do in one step is one step of the key server's. */
+  let told: LinkModelEffect[] = []
+  const pass = (): void => {
+    const inputs = told
+    told = []
+    feed({ kind: 'several', inputs })
+  }
   const driven = drive(model, {
     nowMs,
     signal: stopped.signal,
     carryOut(effect) {
       if (effect.kind === 'linkState') tell({ kind: 'linkState', state: effect.state })
-      if (effect.kind === 'linkState' || makesKey) feed(effect)
+      if (effect.kind !== 'linkState' && !makesKey) return
+      if (told.push(effect) === 1) queueMicrotask(pass)
     },
   })
   return {
     randomBytes: (n) => randomBytes(n),
     go(wallMs) {
       driven.feed({ kind: 'start', wallMs })
-      if (!isRestart) for (const { link, bits } of config.initial) feed({ kind: 'generated', link, bits })
+      const initial = config.initial.map(({ link, bits }) => ({ kind: 'generated', link, bits }) as const)
+      if (!isRestart) feed({ kind: 'several', inputs: initial })
       else {
         makesKey = false
         driven.feed({ kind: 'wake' })
