@@ -34,7 +34,7 @@ type Open = {
  */
 const [MIN_HOLD_MS, MAX_HOLD_MS] = [2, 30]
 /** Messages go no closer than this, ms: waking three processes for a message costs much more than a question in it. */
-const GAP_MS = Number(process.env['GAP'] ?? 2)
+const GAP_MS = 1
 
 /**
  * A client's questions for key, on one stream that is opened with the first of them and, after it has ended, with the next.

@@ -36,6 +36,8 @@ export type GetKeyDeskOptions = {
   readonly instanceOf: (client: string) => string | undefined
 }
 
+type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
+
 /** Where key is asked for, by a call each or on a stream: the same rules, refusals and bounds. */
 export class GetKeyDesk {
   readonly #options: GetKeyDeskOptions
@@ -79,8 +81,10 @@ export class GetKeyDesk {
       }
       const waitMs = Math.min(MAX_WAIT_MS, Math.max(0, question.waitMs))
       // Without a stream of blocks nobody is there to get what comes later.
-      const deadline = instanceOf(client) === undefined ? { deadlineMs: nowMs() + waitMs } : {}
-      wants.push({ client, channel, upToSlot: goal, topUpToSlot, ...(quota !== '' && { quota }), ...deadline })
+      const want: Mutable<Want> = { client, channel, upToSlot: goal, topUpToSlot }
+      if (quota !== '') want.quota = quota
+      if (instanceOf(client) === undefined) want.deadlineMs = nowMs() + waitMs
+      wants.push(want)
       asked.push({ question, fromSlot, goal, waitMs })
       askedBy.set(client, (askedBy.get(client) ?? 0) + 1)
     }

@@ -3,6 +3,7 @@ import {
   closeSync,
   existsSync,
   fstatSync,
+  fsync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -29,7 +30,7 @@ export type JournalFileOptions = {
   readonly identity: unknown
   /** Whether there was an earlier life, so that there must be a journal; default false: whatever is there. */
   readonly mustExist?: boolean
-  /** The file is written anew, short, when it has grown by so much; default 4 MiB. */
+  /** The file is written anew, short, when it has grown by so much; default 16 MiB. */
   readonly rewriteBytes?: number
   /**
    * Whether marks are synced to the disk, so that they outlive the machine; default true. A lab does not outlive its machine:
@@ -65,6 +66,7 @@ export function openKeyJournal(options: JournalFileOptions): JournalFile {
 
 class FileJournal implements JournalFile {
   readonly past: JournalPast | undefined
+  readonly prepare: KeyJournal['prepare']
   readonly #path: string
   readonly #rewriteBytes: number
   readonly #syncs: boolean
@@ -78,11 +80,12 @@ class FileJournal implements JournalFile {
 
   constructor(options: JournalFileOptions, head: JournalHead, state: JournalState, past: JournalPast | undefined) {
     this.#path = options.path
-    this.#rewriteBytes = options.rewriteBytes ?? 4 * 2 ** 20
+    this.#rewriteBytes = options.rewriteBytes ?? 16 * 2 ** 20
     this.#syncs = options.outlivesMachine ?? true
     this.#head = head
     this.#state = state
     this.past = past
+    if (this.#syncs) this.prepare = (marks, done) => this.#prepare(marks, done)
     this.#rewrite()
   }
 
@@ -92,6 +95,16 @@ class FileJournal implements JournalFile {
     if (durable && this.#syncs) fsyncSync(this.#file)
     this.#state.take(entry)
     if (this.#sizeBytes >= this.#rewriteAtBytes) this.#rewrite()
+  }
+
+  #prepare(marks: JournalEntry['marks'], done: () => void): void {
+    this.#checkAlone()
+    const file = this.#file
+    this.append(this.#state.withMarks(marks), false)
+    fsync(file, (error) => {
+      // A file that was written anew meanwhile has the marks, and is synced.
+      if (error === null || this.#file !== file) done()
+    })
   }
 
   #checkAlone(): void {
@@ -119,19 +132,20 @@ class FileJournal implements JournalFile {
     this.#write(journalLine(0, this.#head))
     this.#write(journalLine(1, this.#state.entry()))
     this.#rewriteAtBytes = this.#sizeBytes + this.#rewriteBytes
-    fsyncSync(this.#file)
+    if (this.#syncs) fsyncSync(this.#file)
     renameSync(next, this.#path)
-    const folder = openSync(dirname(this.#path), 'r')
-    fsyncSync(folder)
-    closeSync(folder)
+    if (this.#syncs) {
+      const folder = openSync(dirname(this.#path), 'r')
+      fsyncSync(folder)
+      closeSync(folder)
+    }
     if (old >= 0) closeSync(old)
   }
 
-  #write(line: string): void {
-    const bytes = Buffer.from(line)
-    if (writeSync(this.#file, bytes) !== bytes.length) throw new Error(`ENOSPC: ${this.#path} took half a line`)
+  #write(line: Buffer): void {
+    if (writeSync(this.#file, line) !== line.length) throw new Error(`ENOSPC: ${this.#path} took half a line`)
     this.#lines++
-    this.#sizeBytes += bytes.length
+    this.#sizeBytes += line.length
   }
 }
 

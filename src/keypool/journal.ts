@@ -26,6 +26,11 @@ export type KeyJournal = {
    * Throws when it cannot be written: then nothing may be handed out any more.
    */
   readonly append: (entry: JournalEntry, durable: boolean) => void
+  /**
+   * Writes marks before they are needed, without waiting for the disk, and calls back once they are durable; never where that
+   * fails. Absent where a durable `append` does not wait either.
+   */
+  readonly prepare?: ((marks: JournalEntry['marks'], done: () => void) => void) | undefined
 }
 
 /** A journal that is torn in the middle, another lab's, lost, or shared with another process. */
@@ -42,6 +47,9 @@ export class JournalError extends Error {
 /** First line of a journal. `boot` names the machine's uptime in which the lines after it were written. */
 export type JournalHead = { readonly q104: 'key journal 1'; readonly identity: string; readonly boot: string }
 
+/** Digits of a check sum. */
+const SUM_BYTES = 8
+const ALL_ONES = 0xffffffff
 const NOTHING: TallyRecord = { generatedSlots: 0, usedSlots: 0, expiredSlots: 0, discardedSlots: 0 }
 
 /** All entries of a journal in one: the latest word on everything. */
@@ -60,6 +68,11 @@ export class JournalState {
     for (const [channel, slot] of marks) this.#marks.set(channel, Math.max(slot, this.#marks.get(channel) ?? 0))
   }
 
+  /** An entry that tells of nothing new but marks. */
+  withMarks(marks: JournalEntry['marks']): JournalEntry {
+    return { ...this.#latest, streams: [], relayUse: [], marks }
+  }
+
   entry(): JournalEntry {
     const [streams, relayUse, marks] = [[...this.#streams.values()], [...this.#relayUse], [...this.#marks]]
     const outsideUse = [...this.#outsideUse]
@@ -68,9 +81,11 @@ export class JournalState {
 }
 
 /** A line of a journal: check sum over line number and JSON, a space, the JSON, a line feed. */
-export function journalLine(number: number, value: JournalHead | JournalEntry): string {
-  const json = JSON.stringify(value)
-  return `${checkSum(`${number} ${json}`)} ${json}\n`
+export function journalLine(number: number, value: JournalHead | JournalEntry): Buffer {
+  const line = Buffer.from(`${' '.repeat(SUM_BYTES)} ${JSON.stringify(value)}\n`)
+  const ofNumber = sumOn(ALL_ONES, Buffer.from(`${number} `), 0)
+  line.write(hex(sumOn(ofNumber, line.subarray(0, -1), SUM_BYTES + 1)), 'latin1')
+  return line
 }
 
 /**
@@ -100,8 +115,9 @@ export function readJournal(
 }
 
 function parseLine(line: string, number: number): unknown {
-  const json = line.slice(9)
-  if (line[8] !== ' ' || line.slice(0, 8) !== checkSum(`${number} ${json}`)) return undefined
+  const json = line.slice(SUM_BYTES + 1)
+  const sum = hex(sumOn(ALL_ONES, Buffer.from(`${number} ${json}`), 0))
+  if (line[SUM_BYTES] !== ' ' || line.slice(0, SUM_BYTES) !== sum) return undefined
   try {
     return JSON.parse(json)
   } catch {
@@ -121,11 +137,15 @@ function isEntry(value: unknown): value is JournalEntry {
   return tallies.every((tally) => Number.isSafeInteger(tally?.generatedSlots)) && lists.every(Array.isArray)
 }
 
-/** CRC-32 as in IEEE 802.3, in hex. */
-function checkSum(text: string): string {
-  let crc = 0xffffffff
-  for (const byte of new TextEncoder().encode(text)) crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ byte) & 0xff] ?? 0)
-  return ((crc ^ 0xffffffff) >>> 0).toString(16).padStart(8, '0')
+/** Goes on with a CRC-32 as in IEEE 802.3 over octets from a place on; it begins with all ones. */
+function sumOn(begun: number, octets: Uint8Array, from: number): number {
+  let crc = begun
+  for (let at = from; at < octets.length; at++) crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ (octets[at] ?? 0)) & 0xff] ?? 0)
+  return crc
+}
+
+function hex(crc: number): string {
+  return ((crc ^ ALL_ONES) >>> 0).toString(16).padStart(SUM_BYTES, '0')
 }
 
 const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {

@@ -119,7 +119,8 @@ const empty = codec<Empty>(
 
 const block = wiping<SentBlock>(
   {
-    serialize: ({ channel, slot, bytes, further = [] }) => encodeFields([channel, slot, bytes, further.map(encodeBlock)]),
+    serialize: ({ channel, slot, bytes, further = [] }) =>
+      encodeFields([channel, slot, bytes, further.map(encodeBlock)]),
     deserialize(message) {
       const further: KeyBlock[] = []
       const first = decodeBlock(message, (octets) => further.push(decodeBlock(octets)))

@@ -99,6 +99,6 @@ function endSlot(block: KeyBlock): number {
   return block.slot + slotsOf(block)
 }
 
-function copy(block: KeyBlock): KeyBlock {
-  return { ...block, bytes: block.bytes.slice() }
+function copy({ channel, slot, bytes }: KeyBlock): KeyBlock {
+  return { channel, slot, bytes: bytes.slice() }
 }

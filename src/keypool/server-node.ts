@@ -1,4 +1,5 @@
 import type { KeyBlock, LabEvent, LinkState, Node, PoolBooks, PoolStatus, Wake } from '../runtime/contract.ts'
+import { MarkedJournal } from './marked-journal.ts'
 import { Outbox } from './outbox.ts'
 import { KeyPool } from './pool.ts'
 import { isSlot, MAX_WANT_SLOTS } from './pool-options.ts'
@@ -14,17 +15,6 @@ import type {
 import { empty, event, streamEvent, via } from './server-effects.ts'
 import type { StreamRecord } from './stream.ts'
 
-/**
- * Slots for which a stream is marked in the journal ahead of use, because a durable write takes milliseconds: so many, or more
- * where they last for less than ten seconds.
- */
-const MIN_AHEAD_SLOTS = 1024
-const MAX_AHEAD_SLOTS = 65_536
-const MARK_LIFE_MS = 10_000
-
-/** Up to where the journal allows a stream to be assigned, since when, and by how much that was ahead. */
-type Mark = { readonly slot: number; readonly atMs: number; readonly aheadSlots: number }
-
 /** The key server: a key pool and the two ends of each link, the same on gRPC and in virtual time. A client is a node id. */
 export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
   wakeAtMs: number | undefined
@@ -36,7 +26,7 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
   readonly #hasRelays: boolean
   readonly #outboxes = new Map<number, readonly [Outbox, Outbox]>()
   readonly #linkStates = new Map<number, LinkState>()
-  readonly #marks = new Map<number, Mark>()
+  readonly #journal: MarkedJournal | undefined
   /** Of each channel, the slot before which its sender is to use nothing. */
   readonly #skipTo = new Map<number, number>()
   #restored: LabEvent | undefined
@@ -62,6 +52,8 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
         this.#outboxes.set(2 * link + direction, outboxes)
       }
     }
+    const { journal } = options
+    this.#journal = journal && new MarkedJournal(journal, () => this.#assigned())
     this.#restore()
   }
 
@@ -204,17 +196,18 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
     }
   }
 
-  #want({ client, channel, upToSlot, ...details }: Want): KeyServerEffect[] {
-    const reason = this.refusal(client, channel, upToSlot, details.quota)
+  #want(want: Want): KeyServerEffect[] {
+    const { client, channel, upToSlot, quota } = want
+    const reason = this.refusal(client, channel, upToSlot, quota)
     if (reason !== undefined) return [{ kind: 'refuse', client, reason }]
-    return this.#deliver(this.#pool.want(channel, upToSlot, details))
+    return this.#deliver(this.#pool.want(channel, upToSlot, want))
   }
 
   #deliver(blocks: readonly KeyBlock[]): KeyServerEffect[] {
     const effects: KeyServerEffect[] = []
     for (const block of blocks) {
       for (const outbox of this.#outboxes.get(block.channel) ?? []) {
-        const sent = outbox.add({ ...block, bytes: block.bytes.slice() })
+        const sent = outbox.add({ channel: block.channel, slot: block.slot, bytes: block.bytes.slice() })
         if (sent !== undefined) effects.push({ kind: 'blocks', client: outbox.client, block: sent })
       }
       block.bytes.fill(0)
@@ -323,7 +316,7 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
     const { generatedSlots, usedSlots, expiredSlots, discardedSlots } = entry.pool
     this.#pool.restore(entry)
     for (const [channel, slot] of entry.marks) {
-      this.#marks.set(channel, { slot, atMs: 0, aheadSlots: MIN_AHEAD_SLOTS })
+      this.#journal?.restore(channel, slot)
       // How far a stream really was assigned is not known: it goes on where nothing was.
       if (!exact) this.#pool.resumeBeyond(channel, slot)
     }
@@ -338,32 +331,12 @@ export class KeyServerNode implements Node<KeyServerInput, KeyServerEffect> {
   }
 
   #writeDown(nowMs: number): void {
-    const { journal } = this.#options
-    const changes = journal && this.#pool.takeChanges()
-    if (journal === undefined || changes === undefined) return
-    const isBeyond = changes.streams.some(({ channel, assignedSlots }) => assignedSlots > this.#markOf(channel).slot)
-    const marks = isBeyond ? this.#moveMarks(nowMs) : []
-    journal.append({ ...changes, marks }, isBeyond)
+    const changes = this.#journal && this.#pool.takeChanges()
+    if (changes !== undefined) this.#journal?.write(changes, nowMs)
   }
 
-  /** One durable write serves all streams that will soon need one. */
-  #moveMarks(nowMs: number): (readonly [number, number])[] {
-    const moved: (readonly [number, number])[] = []
-    for (const channel of this.#outboxes.keys()) {
-      const assignedSlots = this.#pool.assignedSlots(channel)
-      const mark = this.#markOf(channel)
-      if (assignedSlots === 0 || mark.slot - assignedSlots > mark.aheadSlots / 2) continue
-      const factor = nowMs - mark.atMs < MARK_LIFE_MS ? 2 : 0.5
-      const aheadSlots = Math.min(MAX_AHEAD_SLOTS, Math.max(MIN_AHEAD_SLOTS, mark.aheadSlots * factor))
-      const slot = assignedSlots + aheadSlots
-      this.#marks.set(channel, { slot, atMs: nowMs, aheadSlots })
-      moved.push([channel, slot])
-    }
-    return moved
-  }
-
-  #markOf(channel: number): Mark {
-    return this.#marks.get(channel) ?? { slot: 0, atMs: Number.NEGATIVE_INFINITY, aheadSlots: MIN_AHEAD_SLOTS }
+  *#assigned(): Iterable<readonly [channel: number, assignedSlots: number]> {
+    for (const channel of this.#outboxes.keys()) yield [channel, this.#pool.assignedSlots(channel)]
   }
 
   #publish(nowMs: number): KeyServerEffect {

@@ -127,14 +127,14 @@ t.test('a run that is killed leaves no socket of its ways to the outside', async
   t.teardown(() => rmSync(dir, { recursive: true }))
   const file = join(dir, 'lab.yaml')
   const pairs = 'pairs: [{ link: cc-gw, saes: [app-cc, app-gw] }]'
-  writeFileSync(file, scenario('1').replace(/pairs:[^]*$/, pairs))
+  writeFileSync(file, scenario('1').replace(/pairs:.*$/s, pairs))
   const options = ['--isolation', isolation, '--lab', `kmek-${process.pid}`, '--out', join(dir, 'run'), '--no-page']
   const state = join(dir, 'state')
   const lab = new Q104({ Q104_STATE_DIR: state }, 'run', file, ...options)
   await lab.printed(/app-gw: (https:[^;]+);/)
   const files = (): string[] => readdirSync(state, { recursive: true }).map(String)
   t.ok(
-    files().some((name) => name.endsWith('serve014.sock')),
+    files().some((name) => /^p\w+-\w+$/.test(name)),
     files().join(' '),
   )
   await lab.end('SIGKILL')

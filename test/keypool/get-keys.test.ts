@@ -113,8 +113,13 @@ t.test('what comes together is what the published proto file says', async (t) =>
       const gist = ({ request, quiet = false, getKey }: GetKeysRequest): unknown[] => [
         ...[request, quiet, getKey.channel, getKey.upToSlot, getKey.instance],
       ]
-      if (JSON.stringify([back, ...(back.further ?? [])].map(gist)) !== JSON.stringify(questions.map(gist))) return false
-      const sent = entries.map(([slot, , channel]) => ({ channel, slot, bytes: new Uint8Array(4 * channel).fill(slot) }))
+      if (JSON.stringify([back, ...(back.further ?? [])].map(gist)) !== JSON.stringify(questions.map(gist)))
+        return false
+      const sent = entries.map(([slot, , channel]) => ({
+        channel,
+        slot,
+        bytes: new Uint8Array(4 * channel).fill(slot),
+      }))
       const copies = sent.map((block) => ({ ...block, bytes: block.bytes.slice() }))
       const [block = { channel: 0, slot: 0, bytes: new Uint8Array(0) }, ...others] = sent
       const message = blocks.responseSerialize({ ...block, further: others })
@@ -381,40 +386,47 @@ t.test('blocks that come together go in one message to who reads such, one by on
   t.same(await messages(false), Array(20).fill(1))
 })
 
-t.test('KeyClient asks in one message what is asked in one go, and what is asked while it waits for an answer', async (t) => {
-  const links = Array.from({ length: 8 }, (_, link) => ({ link, ends: ['master', 'gw'] as const, keys: 'pool' as const }))
-  const server = await serve(0, { pool: { links } })
-  t.teardown(server.close)
-  const asked: number[] = []
-  const handle = server.node.handle.bind(server.node)
-  server.node.handle = (input, nowMs) => {
-    if (input.kind === 'wants') asked.push(input.wants.length)
-    return handle(input, nowMs)
-  }
-  const all = links.map(({ link }) => link)
-  const [master, gw] = ['master', 'gw'].map((id) => connect(t, server.port, id, all))
-  if (master === undefined || gw === undefined) throw new Error('no clients')
-  await Promise.all([master.client.ready, gw.client.ready])
-  const reach = (slots: number, count = all.length): boolean =>
-    [master, gw].every((end) => all.slice(0, count).every((link) => lengthOf(end, 2 * link) === slots))
-  server.feed({ kind: 'generated', link: 0, bits: 32 * 200 })
-  for (const link of all) master.client.fetch(2 * link, 4)
-  t.ok(await until(() => reach(4)))
-  t.same(asked.splice(0), [8])
-  master.client.fetch(0, 8)
-  await new Promise((resolve) => process.nextTick(resolve))
-  for (const link of all.slice(1)) master.client.fetch(2 * link, 8)
-  t.ok(await until(() => reach(8)))
-  t.same(asked.splice(0), [1, 7])
-  // More than there is: nobody answers, and what is asked then is asked all the same; for the top chain at once.
-  master.client.fetch(0, 400)
-  await until(() => asked.length === 1)
-  master.client.fetch(2, 30)
-  await new Promise((resolve) => process.nextTick(resolve))
-  master.client.fetch(4, 30, { topUpToSlot: 30 })
-  t.ok(await until(() => asked.reduce((sum, count) => sum + count, 0) >= 3))
-  server.feed({ kind: 'generated', link: 0, bits: 32 * 1000 })
-  t.ok(await until(() => lengthOf(gw, 0) === 400 && lengthOf(gw, 2) === 30 && lengthOf(gw, 4) === 30))
-  for (const link of all) t.same(master.bytes.get(2 * link), gw.bytes.get(2 * link))
-  t.same([...master.faults, ...gw.faults, ...master.refused], [])
-})
+t.test(
+  'KeyClient asks in one message what is asked in one go, and what is asked while it waits for an answer',
+  async (t) => {
+    const links = Array.from({ length: 8 }, (_, link) => ({
+      link,
+      ends: ['master', 'gw'] as const,
+      keys: 'pool' as const,
+    }))
+    const server = await serve(0, { pool: { links } })
+    t.teardown(server.close)
+    const asked: number[] = []
+    const handle = server.node.handle.bind(server.node)
+    server.node.handle = (input, nowMs) => {
+      if (input.kind === 'wants') asked.push(input.wants.length)
+      return handle(input, nowMs)
+    }
+    const all = links.map(({ link }) => link)
+    const [master, gw] = ['master', 'gw'].map((id) => connect(t, server.port, id, all))
+    if (master === undefined || gw === undefined) throw new Error('no clients')
+    await Promise.all([master.client.ready, gw.client.ready])
+    const reach = (slots: number, count = all.length): boolean =>
+      [master, gw].every((end) => all.slice(0, count).every((link) => lengthOf(end, 2 * link) === slots))
+    server.feed({ kind: 'generated', link: 0, bits: 32 * 200 })
+    for (const link of all) master.client.fetch(2 * link, 4)
+    t.ok(await until(() => reach(4)))
+    t.same(asked.splice(0), [8])
+    master.client.fetch(0, 8)
+    await new Promise((resolve) => process.nextTick(resolve))
+    for (const link of all.slice(1)) master.client.fetch(2 * link, 8)
+    t.ok(await until(() => reach(8)))
+    t.same(asked.splice(0), [1, 7])
+    // More than there is: nobody answers, and what is asked then is asked all the same; for the top chain at once.
+    master.client.fetch(0, 400)
+    await until(() => asked.length === 1)
+    master.client.fetch(2, 30)
+    await new Promise((resolve) => process.nextTick(resolve))
+    master.client.fetch(4, 30, { topUpToSlot: 30 })
+    t.ok(await until(() => asked.reduce((sum, count) => sum + count, 0) >= 3))
+    server.feed({ kind: 'generated', link: 0, bits: 32 * 1000 })
+    t.ok(await until(() => lengthOf(gw, 0) === 400 && lengthOf(gw, 2) === 30 && lengthOf(gw, 4) === 30))
+    for (const link of all) t.same(master.bytes.get(2 * link), gw.bytes.get(2 * link))
+    t.same([...master.faults, ...gw.faults, ...master.refused], [])
+  },
+)

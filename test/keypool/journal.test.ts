@@ -30,6 +30,9 @@ class Disk {
   text = ''
   #syncedLength = 0
   #boot = 1
+  #appended = 0
+  /** Durable writes that nobody waits for. */
+  #toSync: (() => void)[] = []
   /** Writes left until the process dies, and whether the last one gets through. */
   dieAfter: { writes: number; writes1More: boolean } | undefined
 
@@ -38,16 +41,27 @@ class Disk {
     const state = read?.state ?? new JournalState()
     const exact = read !== undefined && !read.torn && read.head.boot === `${this.#boot}`
     const past = read && { entry: state.entry(), exact }
-    this.text = journalLine(0, { q104: 'key journal 1', identity: 'x', boot: `${this.#boot}` })
+    this.text = `${journalLine(0, { q104: 'key journal 1', identity: 'x', boot: `${this.#boot}` })}`
     this.text += journalLine(1, state.entry())
     this.#syncedLength = this.text.length
     let lines = 2
+    this.#toSync = []
     return {
       past,
+      prepare: (marks, done) => {
+        this.text += journalLine(lines++, state.withMarks(marks))
+        const { length } = this.text
+        this.#toSync.push(() => {
+          this.#syncedLength = Math.max(this.#syncedLength, length)
+          done()
+        })
+      },
       append: (entry: JournalEntry, durable: boolean) => {
         const { dieAfter } = this
+        if (this.#appended++ % 3 === 0) for (const sync of this.#toSync.splice(0)) sync()
         if (dieAfter !== undefined && dieAfter.writes-- <= 0 && !dieAfter.writes1More) throw new Killed()
         this.text += journalLine(lines++, entry)
+        state.take(entry)
         if (dieAfter !== undefined && dieAfter.writes < 0) throw new Killed()
         if (durable) this.#syncedLength = this.text.length
       },
@@ -448,4 +462,65 @@ t.test('after the machine has failed a torn last line is left out, and the strea
     journal.close()
     t.match(openKeyJournal({ path, identity: 'lab' }).past, { exact: true }, 'and is whole again')
   }
+})
+
+t.test(
+  'marks are moved before they are reached, and nobody waits for that; where it fails the disk is waited for',
+  async (t) => {
+    const durable: boolean[] = []
+    const prepared: { readonly marks: JournalEntry['marks']; readonly done: () => void }[] = []
+    const node = new KeyServerNode({
+      ...{ poolKind: 'shared', capBits: 1e9, safeBits: 0, thBits: 0 },
+      links: [{ link: 0, ends: ['a', 'b'], keys: 'pool' }],
+      randomBytes: (n) => new Uint8Array(n).fill(7),
+      journal: {
+        past: undefined,
+        append: (_entry, isDurable) => durable.push(isDurable),
+        prepare: (marks, done) => prepared.push({ marks, done }),
+      },
+    })
+    node.handle({ kind: 'start' }, 0)
+    node.handle({ kind: 'generated', link: 0, bits: 1e8 }, 0)
+    const want = (upToSlot: number, nowMs: number): void => {
+      durable.length = 0
+      node.handle({ kind: 'want', client: 'a', channel: 0, upToSlot }, nowMs)
+    }
+    want(8, 1)
+    t.same([durable, prepared.length], [[true], 0], 'the first slot')
+    want(700, 20_000)
+    t.same([durable, prepared.length], [[false], 0])
+    want(800, 30_000)
+    t.same([durable, prepared.map(({ marks }) => marks)], [[false], [[[0, 1824]]]])
+    want(1032, 30_001)
+    t.same([durable, prepared.length], [[false], 1], 'one at a time')
+    prepared[0]?.done()
+    want(1600, 30_002)
+    t.same(
+      [durable, prepared.map(({ marks }) => marks[0])],
+      [
+        [false],
+        [
+          [0, 1824],
+          [0, 1600 + 2048],
+        ],
+      ],
+    )
+    want(1900, 30_003)
+    t.same(durable, [true], 'the word of the disk is not there yet')
+  },
+)
+
+t.test('a mark that was written without waiting is in the file when it is called back', async (t) => {
+  const path = tempPath(t)
+  const journal = openKeyJournal({ path, identity: 1 })
+  journal.append(entry(5, 10), true)
+  for (const rewriteBytes of [1, 1e6]) {
+    const other = openKeyJournal({ path: `${path}${rewriteBytes}`, identity: 1, rewriteBytes })
+    other.append(entry(7, 20), true)
+    await new Promise<void>((resolve) => other.prepare?.([[0, 44]], resolve))
+    other.close()
+    const { past } = openKeyJournal({ path: `${path}${rewriteBytes}`, identity: 1, mustExist: true })
+    t.match(past, { exact: true, entry: { pool: { generatedSlots: 7 }, marks: [[0, 44]] } })
+  }
+  t.equal(openKeyJournal({ path: `${path}-lab`, identity: 1, outlivesMachine: false }).prepare, undefined)
 })
