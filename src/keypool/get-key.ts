@@ -10,8 +10,8 @@ import { type Waiting, WaitingCalls } from './waiting-calls.ts'
 const MAX_WAIT_MS = 30_000
 /** Questions a node may have waiting. */
 const MAX_WAITING_PER_CLIENT = 256
-/** Questions answered in one go, at most. */
-const MAX_BATCH = 256
+/** Questions answered in one go, at most: timers and other calls have their turn between. */
+const MAX_BATCH = 16
 
 /** One question for key, and what is called once with its answer. */
 export type Question = {
@@ -56,9 +56,9 @@ export class GetKeyDesk {
    */
   askSoon(question: Question): void {
     const { channel } = question.request
-    if (this.#batch.has(channel) || this.#batch.size >= MAX_BATCH) this.#takeBatch()
+    if (this.#batch.has(channel)) this.#takeBatch(Number.POSITIVE_INFINITY)
     this.#batch.set(channel, question)
-    this.#taking ??= setImmediate(() => this.#takeBatch())
+    this.#taking ??= setImmediate(() => this.#takeBatch(MAX_BATCH))
   }
 
   /** Takes questions, each about another channel. What can be answered now is when this returns; the rest waits. */
@@ -122,11 +122,15 @@ export class GetKeyDesk {
     this.#waiting.clear()
   }
 
-  #takeBatch(): void {
+  #takeBatch(atMost: number): void {
     clearImmediate(this.#taking)
-    this.#taking = undefined
-    const batch = [...this.#batch.values()]
-    this.#batch.clear()
+    const batch: Question[] = []
+    for (const [channel, question] of this.#batch) {
+      if (batch.length >= atMost) break
+      this.#batch.delete(channel)
+      batch.push(question)
+    }
+    this.#taking = this.#batch.size > 0 ? setImmediate(() => this.#takeBatch(MAX_BATCH)) : undefined
     if (batch.length > 0) this.ask(batch)
   }
 

@@ -335,7 +335,8 @@ export class KeyClient {
     stream.dirty = true
     if (this.#reporting || this.#closed) return
     this.#reporting = true
-    this.#later(REPORT_PERIOD_MS, () => {
+    // All nodes get their first key at the same moment: they do not all tell of it at the same moment.
+    this.#later(REPORT_PERIOD_MS * (0.75 + 0.5 * Math.random()), () => {
       this.#sendReport((failed) => {
         this.#reporting = false
         // While the server is away, the next subscription says it all again.

@@ -63,7 +63,8 @@ const { root } = protobuf.parse(KEYSERVER_PROTO)
 
 /** `write` gives a message's fields, `read` takes them with all defaults set and 64-bit integers as numbers. */
 function codec<T>(name: string, write: (value: T) => Fields, read: (fields: Fields) => T): Codec<T> {
-  const type = root.lookupType(`q104.v1.${name}`)
+  // What it is compiled to is made now, not in the middle of the first messages, which come from all nodes at once.
+  const type = root.lookupType(`q104.v1.${name}`).setup()
   return {
     serialize: (value) => Buffer.from(type.encode(type.fromObject(write(value))).finish()),
     deserialize: (bytes) => read(type.toObject(type.decode(bytes), { longs: Number, enums: String, defaults: true })),
@@ -236,11 +237,33 @@ const blocksRequest = codec<BlocksRequest>(
   (fields) => fields as BlocksRequest,
 )
 
-const reportUseRequest = codec<ReportUseRequest>(
-  'ReportUseRequest',
-  (value) => ({ ...value }),
-  (fields) => fields as ReportUseRequest,
-)
+const reportUseRequest: Codec<ReportUseRequest> = {
+  serialize: ({ uses }) =>
+    encodeFields([
+      uses.map(({ channel, heldSlots, usedSlots, discardedSlots }) =>
+        encodeFields([channel, heldSlots, usedSlots, discardedSlots]),
+      ),
+    ]),
+  deserialize(message) {
+    const uses: StreamUse[] = []
+    decodeFields(message, (field, value) => {
+      if (field === 1 && typeof value !== 'number') uses.push(readUse(value))
+    })
+    return { uses }
+  },
+}
+
+function readUse(message: Uint8Array): StreamUse {
+  const use = { channel: 0, heldSlots: 0, usedSlots: 0, discardedSlots: 0 }
+  decodeFields(message, (field, value) => {
+    if (typeof value !== 'number') return
+    if (field === 1) use.channel = value >>> 0
+    else if (field === 2) use.heldSlots = value
+    else if (field === 3) use.usedSlots = value
+    else if (field === 4) use.discardedSlots = value
+  })
+  return use
+}
 
 const poolStatus = codec<PoolStatus>('PoolStatus', writeStatus, readStatus)
 

@@ -130,6 +130,13 @@ t.test('what comes together is what the published proto file says', async (t) =>
     },
   )
   t.doesNotThrow(() => fc.assert(property))
+  const uses = [
+    { channel: 3, heldSlots: 2 ** 40, usedSlots: 7, discardedSlots: 1 },
+    { channel: 0, heldSlots: 0, usedSlots: 0, discardedSlots: 0 },
+  ]
+  const { reportUse } = keyServerService
+  const report = again('ReportUseRequest', read('ReportUseRequest', reportUse.requestSerialize({ uses })))
+  t.same(reportUse.requestDeserialize(report), { uses })
   const question = { request: 1, waitMs: 0, getKey: { channel: 0, slots: 1 } }
   const tooMany = getKeys.requestSerialize({ ...question, further: Array.from({ length: 256 }, () => question) })
   t.throws(() => getKeys.requestDeserialize(tooMany), /too many questions/)
