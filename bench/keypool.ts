@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- keypool [SECONDS [ROUNDS]]`: GetKey through the client's local buffer, and over gRPC with mutual TLS at a
+ * `npm run bench -- keypool [SECONDS [ROUNDS [RATE]]]`: GetKey through the client's local buffer, and over gRPC with mutual TLS at a
  * fixed rate of requests, with the other end of every link connected and acknowledging, and the books written to a journal. Over
  * gRPC by turns on KeyClient's stream and by a call each, as others may ask. The key server runs in a process of its own.
  */
@@ -61,9 +61,12 @@ async function start(role: Role): Promise<{ readonly child: ChildProcess; readon
   return { child, told }
 }
 
-/** `args`: seconds of each gRPC round, default 10, and how many rounds of each way, default 3. */
+/**
+ * `args`: seconds of each gRPC round, default 10, how many rounds of each way, default 3, and requests a second, default 1000 (the
+ * limit of p99 is for those).
+ */
 export async function bench(args: string[]): Promise<void> {
-  const [runS = 10, runs = 3] = args.map(Number).filter((value) => value > 0)
+  const [runS = 10, runs = 3, ratePerS = RATE_PER_S] = args.map(Number).filter((value) => value > 0)
   const [cpu] = cpus()
   const memory = `${(totalmem() / 2 ** 30).toFixed(0)} GiB`
   const noise = await timerLateness()
@@ -82,16 +85,16 @@ export async function bench(args: string[]): Promise<void> {
     for (let index = 0; index < 2 * runs; index++) {
       const way = index % 2 === 0 ? 'stream' : 'unary'
       const asker = await ASKERS[way](lab, port)
-      await warmUp(asker)
+      await warmUp(asker, ratePerS)
       const machine = machineTicks()
       const [serverMs, peerMs, clientMs] = [...(await Promise.all(children.map(cpuMsOf))), cpuMs()]
-      const { tookMs, lateMs } = await overGrpc(asker, runS * RATE_PER_S)
+      const { tookMs, lateMs } = await overGrpc(asker, runS * ratePerS, ratePerS)
       const clientEndMs = cpuMs()
       const [serverEndMs, peerEndMs] = await Promise.all(children.map(cpuMsOf))
       const stolen = shareStolen(machine)
       await asker.close()
       p99s[way].push(quantile(tookMs, 0.99))
-      console.log(`GetKey over gRPC at ${RATE_PER_S}/s, ${way}: ${text(tookMs, 'ms')}   (limit p99 ${GRPC_P99_MS} ms)`)
+      console.log(`GetKey over gRPC at ${ratePerS}/s, ${way}: ${text(tookMs, 'ms')}   (limit p99 ${GRPC_P99_MS} ms)`)
       const each = (endMs = 0, startMs = 0): string => `${((1000 * (endMs - startMs)) / tookMs.length).toFixed(0)} us`
       const server = `key server ${each(serverEndMs, serverMs)}`
       console.log(
@@ -251,17 +254,21 @@ const ASKERS = {
 type Way = keyof typeof ASKERS
 
 /** Where the streams begin, and warm code. */
-async function warmUp(asker: Asker): Promise<void> {
+async function warmUp(asker: Asker, ratePerS: number): Promise<void> {
   for (const link of LINKS) asker.ask(2 * link, 1)
   await new Promise((resolve) => setTimeout(resolve, 500))
-  await overGrpc(asker, 2000)
+  await overGrpc(asker, 2 * ratePerS, ratePerS)
 }
 
 /**
  * So many requests at fixed times, whether or not the ones before were answered; from when one was due until its key is here, and
  * until it was asked, ms. One client, its requests spread over its links.
  */
-async function overGrpc(asker: Asker, total: number): Promise<{ tookMs: number[]; lateMs: number[] }> {
+async function overGrpc(
+  asker: Asker,
+  total: number,
+  ratePerS: number,
+): Promise<{ tookMs: number[]; lateMs: number[] }> {
   const due = new Map<number, { readonly goal: number; readonly dueMs: number }[]>()
   const [tookMs, lateMs]: [number[], number[]] = [[], []]
   asker.onKey((channel, end) => {
@@ -281,7 +288,7 @@ async function overGrpc(asker: Asker, total: number): Promise<{ tookMs: number[]
   }
   const startMs = performance.now() + 1
   for (let sent = 0; sent < total; ) {
-    const dueMs = startMs + (sent * 1000) / RATE_PER_S
+    const dueMs = startMs + (sent * 1000) / ratePerS
     if (performance.now() >= dueMs) ask(sent++, dueMs)
     else await new Promise((resolve) => setTimeout(resolve, 1))
   }
