@@ -17,26 +17,38 @@ export type Step = { readonly klass: number; readonly weight: number; readonly g
 /** Drops dominated items of a class and finds its hull. */
 export function prepare({ weights, costs }: ChoiceClass): Class {
   const n = weights.length
-  let sorted = true
-  for (let i = 1; i < n && sorted; i++) sorted = (weights[i - 1] ?? 0) < (weights[i] ?? 0)
-  let order = Int32Array.from({ length: n }, (_, i) => i)
-  if (!sorted) {
-    order = order.sort((a, b) => (weights[a] ?? 0) - (weights[b] ?? 0) || (costs[a] ?? 0) - (costs[b] ?? 0) || a - b)
-  }
+  const order = risingOrder(weights, costs)
   const items = new Int32Array(n)
+  const w = new Float64Array(n)
+  const c = new Float64Array(n)
   let kept = 0
   let least = Infinity
   for (let k = 0; k < n; k++) {
-    const i = order[k] ?? 0
+    const i = order === undefined ? k : (order[k] ?? 0)
     const cost = costs[i] ?? 0
     if (cost >= least) continue
     least = cost
-    items[kept++] = i
+    items[kept] = i
+    w[kept] = weights[i] ?? 0
+    c[kept] = cost
+    kept++
   }
-  const pareto = items.subarray(0, kept)
-  const w = Float64Array.from(pareto, (i) => weights[i] ?? 0)
-  const c = Float64Array.from(pareto, (i) => costs[i] ?? 0)
-  return { items: pareto, weights: w, costs: c, hull: hullOf(w, c) }
+  const pareto =
+    kept === n
+      ? { items, weights: w, costs: c }
+      : { items: items.slice(0, kept), weights: w.slice(0, kept), costs: c.slice(0, kept) }
+  return { ...pareto, hull: hullOf(pareto.weights, pareto.costs) }
+}
+
+/** Items by weight, equal ones by cost; undefined where they stand like that already. */
+function risingOrder(weights: Float64Array, costs: Float64Array): Int32Array | undefined {
+  const n = weights.length
+  let isRising = true
+  for (let i = 1; i < n && isRising; i++) isRising = (weights[i - 1] ?? 0) < (weights[i] ?? 0)
+  if (isRising) return undefined
+  const order = new Int32Array(n)
+  for (let i = 0; i < n; i++) order[i] = i
+  return order.sort((a, b) => (weights[a] ?? 0) - (weights[b] ?? 0) || (costs[a] ?? 0) - (costs[b] ?? 0) || a - b)
 }
 
 /** Positions of the lower convex hull of points with rising x and falling y. */

@@ -92,6 +92,7 @@ class Search {
   #states = 0
   /** Least bound among the states that were dropped unseen. */
   #dropped = Infinity
+  readonly #found = new Growing()
 
   constructor(classes: readonly Class[], capacity: number, multiplier: number) {
     this.#classes = classes
@@ -161,7 +162,7 @@ class Search {
     for (const [s, k] of free.entries()) {
       const from = stages[s]
       if (from === undefined) return
-      const stage = this.#extend(from, k, core[k] ?? new Int32Array(0), lightest[s + 1] ?? 0, maxStates)
+      const stage = this.#extend(from, k, core[k] ?? [], lightest[s + 1] ?? 0, maxStates)
       this.#states += stage.weights.length
       stages.push(stage)
       // A state may be completed with the relaxation's items: often a better incumbent.
@@ -194,28 +195,30 @@ class Search {
   }
 
   /** Positions of the items that may be in a better answer, by reduced cost; at least the relaxed one. */
-  #core(): readonly Int32Array[] {
+  #core(): readonly (readonly number[])[] {
     return this.#classes.map((klass, k) => {
-      const floor = this.#reduced(klass, this.#relaxed[k] ?? 0)
+      const relaxed = this.#relaxed[k] ?? 0
+      const most = this.cost - BETTER - this.#bound + this.#reduced(klass, relaxed)
       const kept: number[] = []
-      for (let i = 0; i < klass.items.length; i++) {
-        if (this.#bound + this.#reduced(klass, i) - floor <= this.cost - BETTER) kept.push(i)
-      }
-      if (kept.length === 0) kept.push(this.#relaxed[k] ?? 0)
-      return Int32Array.from(kept.sort((a, b) => this.#reduced(klass, a) - this.#reduced(klass, b)))
+      for (let i = 0; i < klass.items.length; i++) if (this.#reduced(klass, i) <= most) kept.push(i)
+      if (kept.length === 0) kept.push(relaxed)
+      return kept.length === 1 ? kept : kept.sort((a, b) => this.#reduced(klass, a) - this.#reduced(klass, b))
     })
   }
 
-  #extend(from: Stage, k: number, core: Int32Array, lightestRest: number, maxStates: number): Stage {
+  #extend(from: Stage, k: number, core: readonly number[], lightestRest: number, maxStates: number): Stage {
     const klass = this.#classes[k]
     if (klass === undefined) return from
     const floor = this.#reduced(klass, this.#relaxed[k] ?? 0)
-    const coreExcess = Float64Array.from(core, (i) => this.#reduced(klass, i) - floor)
+    const coreExcess = core.map((i) => this.#reduced(klass, i) - floor)
     const room = this.#capacity - lightestRest
-    const found = new Growing()
+    const found = this.#found
+    found.length = 0
     for (let s = 0; s < from.weights.length; s++) {
-      const slack = this.cost - BETTER - this.#bound - (from.excess[s] ?? 0)
+      const before = from.excess[s] ?? 0
+      const slack = this.cost - BETTER - this.#bound - before
       const weight = from.weights[s] ?? 0
+      const cost = from.costs[s] ?? 0
       for (let c = 0; c < core.length; c++) {
         const excess = coreExcess[c] ?? 0
         if (excess > slack) break
@@ -223,33 +226,31 @@ class Search {
         const heavier = weight + (klass.weights[i] ?? 0)
         if (heavier > room) continue
         if (found.length === INDEX_RANGE) {
-          this.#dropped = Math.min(this.#dropped, this.#bound + (from.excess[s] ?? 0) + excess)
+          this.#dropped = Math.min(this.#dropped, this.#bound + before + excess)
           break
         }
-        found.push(heavier, (from.costs[s] ?? 0) + (klass.costs[i] ?? 0), (from.excess[s] ?? 0) + excess, s, i)
+        found.push(heavier, cost + (klass.costs[i] ?? 0), before + excess, s, i)
       }
     }
     return this.#undominated(found, k, maxStates)
   }
 
   #undominated(found: Growing, k: number, maxStates: number): Stage {
-    let { length } = found
-    let order = Float64Array.from({ length }, (_, i) => (found.weights[i] ?? 0) * INDEX_RANGE + i)
-    if (length > maxStates) {
-      const byExcess = Int32Array.from({ length }, (_, i) => i).sort(
-        (a, b) => (found.excess[a] ?? 0) - (found.excess[b] ?? 0),
-      )
+    if (found.length > maxStates) {
+      const byExcess = found.byExcess()
       this.#dropped = Math.min(this.#dropped, this.#bound + (found.excess[byExcess[maxStates] ?? 0] ?? 0))
       found.keep(byExcess.subarray(0, maxStates))
-      length = found.length
-      order = Float64Array.from({ length }, (_, i) => (found.weights[i] ?? 0) * INDEX_RANGE + i)
     }
+    const { length } = found
+    const order = new Float64Array(length)
+    for (let i = 0; i < length; i++) order[i] = (found.weights[i] ?? 0) * INDEX_RANGE + i
     order.sort()
     const kept = new Int32Array(length)
     let n = 0
     let [lastWeight, lastCost] = [-1, Infinity]
     for (let o = 0; o < length; o++) {
-      const i = (order[o] ?? 0) % INDEX_RANGE
+      const key = order[o] ?? 0
+      const i = key - Math.floor(key / INDEX_RANGE) * INDEX_RANGE
       const cost = found.costs[i] ?? 0
       if (cost >= lastCost) continue
       const weight = found.weights[i] ?? 0
@@ -257,15 +258,7 @@ class Search {
       kept[n++] = i
       ;[lastWeight, lastCost] = [weight, cost]
     }
-    const pick = kept.subarray(0, n)
-    return {
-      klass: k,
-      weights: Float64Array.from(pick, (i) => found.weights[i] ?? 0),
-      costs: Float64Array.from(pick, (i) => found.costs[i] ?? 0),
-      excess: Float64Array.from(pick, (i) => found.excess[i] ?? 0),
-      parents: Int32Array.from(pick, (i) => found.parents[i] ?? 0),
-      picks: Int32Array.from(pick, (i) => found.picks[i] ?? 0),
-    }
+    return found.stage(k, kept.subarray(0, n))
   }
 
   /** The best item of the last class for every state. */
@@ -309,7 +302,7 @@ class Search {
     return best
   }
 
-  #lightest(k: number, core: Int32Array | undefined): number {
+  #lightest(k: number, core: readonly number[] | undefined): number {
     let least = Infinity
     for (const i of core ?? []) least = Math.min(least, this.#classes[k]?.weights[i] ?? 0)
     return least
@@ -319,11 +312,11 @@ class Search {
 /** Columns of candidate states that grow as needed. */
 class Growing {
   length = 0
-  weights = new Float64Array(1024)
-  costs = new Float64Array(1024)
-  excess = new Float64Array(1024)
-  parents = new Int32Array(1024)
-  picks = new Int32Array(1024)
+  weights: Float64Array = new Float64Array(1024)
+  costs: Float64Array = new Float64Array(1024)
+  excess: Float64Array = new Float64Array(1024)
+  parents: Int32Array = new Int32Array(1024)
+  picks: Int32Array = new Int32Array(1024)
 
   push(weight: number, cost: number, excess: number, parent: number, pick: number): void {
     if (this.length === this.weights.length) this.#grow()
@@ -335,13 +328,43 @@ class Growing {
     this.picks[i] = pick
   }
 
+  /** Indices, the least excess first. */
+  byExcess(): Int32Array {
+    const order = new Int32Array(this.length)
+    for (let i = 0; i < this.length; i++) order[i] = i
+    return order.sort((a, b) => (this.excess[a] ?? 0) - (this.excess[b] ?? 0))
+  }
+
   keep(indices: Int32Array): void {
-    this.weights = Float64Array.from(indices, (i) => this.weights[i] ?? 0)
-    this.costs = Float64Array.from(indices, (i) => this.costs[i] ?? 0)
-    this.excess = Float64Array.from(indices, (i) => this.excess[i] ?? 0)
-    this.parents = Int32Array.from(indices, (i) => this.parents[i] ?? 0)
-    this.picks = Int32Array.from(indices, (i) => this.picks[i] ?? 0)
+    const { weights, costs, excess, parents, picks } = this.stage(-1, indices)
+    this.weights = weights
+    this.costs = costs
+    this.excess = excess
+    this.parents = parents
+    this.picks = picks
     this.length = indices.length
+  }
+
+  /** The states of some indices, in their order. */
+  stage(klass: number, indices: Int32Array): Stage {
+    const n = indices.length
+    const stage = {
+      klass,
+      weights: new Float64Array(n),
+      costs: new Float64Array(n),
+      excess: new Float64Array(n),
+      parents: new Int32Array(n),
+      picks: new Int32Array(n),
+    }
+    for (let k = 0; k < n; k++) {
+      const i = indices[k] ?? 0
+      stage.weights[k] = this.weights[i] ?? 0
+      stage.costs[k] = this.costs[i] ?? 0
+      stage.excess[k] = this.excess[i] ?? 0
+      stage.parents[k] = this.parents[i] ?? 0
+      stage.picks[k] = this.picks[i] ?? 0
+    }
+    return stage
   }
 
   #grow(): void {

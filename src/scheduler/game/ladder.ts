@@ -1,4 +1,4 @@
-import { hullOf, prepare } from './choice-class.ts'
+import { prepare } from './choice-class.ts'
 import type { Choices, Options } from './model.ts'
 
 /** One step of a follower's relaxed answer: chain `chain` goes from option `from` to option `to`. */
@@ -23,10 +23,10 @@ export type Ladder = {
   readonly weights: Float64Array
   readonly own: Float64Array
   readonly view: Float64Array
+  /** Options before the first step. */
+  readonly base: Choices
   /** Options after k steps. */
   choices(k: number): Choices
-  /** Steps before and after which an option of a chain is the chosen one: (enter, leave]; absent if it never is. */
-  readonly spans: ReadonlyMap<string, { readonly enter: number; readonly leave: number }>
   readonly pairCount: number
 }
 
@@ -34,8 +34,7 @@ export function ladderOf(chains: readonly Options[]): Ladder {
   const rungs: Rung[] = []
   const base: number[] = []
   for (const [chain, options] of chains.entries()) {
-    const { items, weights, costs } = prepare({ weights: options.weights, costs: options.own })
-    const hull = hullOf(weights, costs)
+    const { items, weights, costs, hull } = prepare({ weights: options.weights, costs: options.own })
     base.push(items[hull[0] ?? 0] ?? 0)
     for (let h = 1; h < hull.length; h++) {
       const [a, b] = [hull[h - 1] ?? 0, hull[h] ?? 0]
@@ -56,16 +55,11 @@ export function ladderOf(chains: readonly Options[]): Ladder {
   const n = rungs.length + 1
   const [weights, own, view] = [new Float64Array(n), new Float64Array(n), new Float64Array(n)]
   ;[weights[0], own[0], view[0]] = [first.weights, first.own, first.view]
-  const spans = new Map<string, { enter: number; leave: number }>()
-  for (const [chain, i] of base.entries()) spans.set(pairKey(chain, i), { enter: -1, leave: rungs.length })
   for (const [k, { chain, from, to, weight, gain }] of rungs.entries()) {
     const options = chains[chain]
     weights[k + 1] = (weights[k] ?? 0) + weight
     own[k + 1] = (own[k] ?? 0) - gain
     view[k + 1] = (view[k] ?? 0) + (options?.view[to] ?? 0) - (options?.view[from] ?? 0)
-    const left = spans.get(pairKey(chain, from))
-    if (left !== undefined) left.leave = k
-    spans.set(pairKey(chain, to), { enter: k, leave: rungs.length })
   }
   const choices = (k: number): Choices => {
     const taken = [...base]
@@ -73,7 +67,23 @@ export function ladderOf(chains: readonly Options[]): Ladder {
     return taken
   }
   const pairCount = chains.reduce((sum, options) => sum + options.weights.length, 1)
-  return { rungs, weights, own, view, choices, spans, pairCount }
+  return { rungs, weights, own, view, base, choices, pairCount }
+}
+
+/** Between which steps an option of a chain is the chosen one, for each that ever is: after `enter`, up to `leave`. */
+type Span = { readonly enter: number; leave: number }
+
+function spansOf({ rungs, base }: Ladder): readonly Span[] {
+  const last: Span[] = base.map(() => ({ enter: -1, leave: rungs.length }))
+  const spans = [...last]
+  for (const [k, { chain }] of rungs.entries()) {
+    const left = last[chain]
+    if (left !== undefined) left.leave = k
+    const span = { enter: k, leave: rungs.length }
+    last[chain] = span
+    spans.push(span)
+  }
+  return spans
 }
 
 /** Whole steps that fit a grant. */
@@ -107,14 +117,14 @@ export type Window = { readonly low: number; readonly high: number; readonly kep
  * the side they have after k steps. What the kept pairs' indicators can still say is then a range of steps.
  */
 export function windowOf(ladder: Ladder, k: number, pairsKept: number): Window {
-  const { rungs, spans, pairCount } = ladder
+  const { rungs, pairCount } = ladder
   const now = multiplierAt(ladder, k)
   const farness = (rung: number): number => {
     const ratio = rungs[rung]?.ratio ?? 0
     return Math.abs(ratio - now) / Math.max(ratio, now, Number.MIN_VALUE)
   }
   const pairs: { readonly far: number; readonly low: number; readonly high: number }[] = []
-  for (const { enter, leave } of spans.values()) {
+  for (const { enter, leave } of spansOf(ladder)) {
     if (k <= enter) pairs.push({ far: farness(enter), low: 0, high: enter })
     else if (k > leave) pairs.push({ far: farness(leave), low: leave + 1, high: rungs.length })
     else {
@@ -132,8 +142,4 @@ export function windowOf(ladder: Ladder, k: number, pairsKept: number): Window {
     high = Math.min(high, pair.high)
   }
   return { low: Math.min(low, k), high: Math.max(high, k), kept }
-}
-
-function pairKey(chain: number, option: number): string {
-  return `${chain} ${option}`
 }
