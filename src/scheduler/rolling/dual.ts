@@ -37,6 +37,7 @@ export class Dual {
   readonly #next: Float64Array
   readonly #from: Int32Array
   readonly #stays: Uint8Array
+  /** Key and pulses of all chains in each step; while they are counted, how much more than in the step before. */
   readonly #stepMean: Float64Array
   readonly #stepVariance: Float64Array
   readonly #stepPulse: Float64Array
@@ -69,7 +70,7 @@ export class Dual {
     this.#stepVariance = new Float64Array(steps)
     this.#stepPulse = new Float64Array(steps * this.#rank)
     this.#pulses = new Float64Array(steps)
-    this.#values = new Float64Array(3 * steps)
+    this.#values = new Float64Array(4 * steps)
     this.#isOfThree = Uint8Array.from({ length: chains }, (_, l) => (isOfThree(problem, l) ? 1 : 0))
   }
 
@@ -251,28 +252,29 @@ export class Dual {
       const q = at(perBit2, t)
       const pulse = at(pulses, t)
       const change = lowest + gamma
-      best0 = Math.min(best0, change) + at(cost, costAt + t) + p * mean0 + q * variance0
-      best1 = Math.min(best1, change) + at(cost, costAt + steps + t) + p * mean1 + q * variance1 + pulse
-      best2 = Math.min(best2, change) + at(cost, costAt + 2 * steps + t) + p * mean2 + q * variance2 + pulse
+      // What a step costs is summed up apart, so that only one sum waits for the step before.
+      best0 = Math.min(best0, change) + (at(cost, costAt + t) + p * mean0 + q * variance0)
+      best1 = Math.min(best1, change) + (at(cost, costAt + steps + t) + p * mean1 + q * variance1 + pulse)
+      best2 = Math.min(best2, change) + (at(cost, costAt + 2 * steps + t) + p * mean2 + q * variance2 + pulse)
       lowest = Math.min(best0, best1, best2)
-      values[3 * t] = best0
-      values[3 * t + 1] = best1
-      values[3 * t + 2] = best2
+      values[4 * t] = best0
+      values[4 * t + 1] = best1
+      values[4 * t + 2] = best2
+      values[4 * t + 3] = lowest + gamma
     }
     const plan = this.plan
-    const stepMean = this.#stepMean
-    const stepVariance = this.#stepVariance
-    let m = leastOfThree(values, 3 * steps - 3)
-    for (let t = steps - 1; t >= 0; t--) {
+    let m = leastOfThree(values, 4 * steps - 4)
+    for (let t = steps - 1; t > 0; t--) {
       plan[l * steps + t] = m
-      stepMean[t] = at(stepMean, t) + at(meanBits, first + m)
-      stepVariance[t] = at(stepVariance, t) + at(varianceBits2, first + m)
-      if (m > 0) this.#addPulse(t, first + m)
-      if (t === 0) break
-      const before = 3 * t - 3
-      const least = Math.min(at(values, before), at(values, before + 1), at(values, before + 2))
-      if (at(values, before + m) > least + gamma) m = leastOfThree(values, before)
+      const before = 4 * t - 4
+      if (at(values, before + m) <= at(values, before + 3)) continue
+      const was = leastOfThree(values, before)
+      this.#tally(t, first + m, 1)
+      this.#tally(t, first + was, -1)
+      m = was
     }
+    plan[l * steps] = m
+    this.#tally(0, first + m, 1)
     return lowest
   }
 
@@ -292,38 +294,42 @@ export class Dual {
     return pulses
   }
 
-  #addPulse(t: number, n: number): void {
-    const gain = this.problem.deviation?.gain ?? NO_GAIN
+  /** Counts option n from step t on, or no longer. */
+  #tally(t: number, n: number, sign: 1 | -1): void {
+    const { meanBits, varianceBits2, deviation } = this.problem
+    this.#stepMean[t] = at(this.#stepMean, t) + sign * at(meanBits, n)
+    this.#stepVariance[t] = at(this.#stepVariance, t) + sign * at(varianceBits2, n)
+    if (deviation === undefined) return
     const rank = this.#rank
     const stepPulse = this.#stepPulse
-    for (let r = 0; r < rank; r++) stepPulse[t * rank + r] = at(stepPulse, t * rank + r) + at(gain, n * rank + r)
+    for (let r = 0; r < rank; r++) {
+      stepPulse[t * rank + r] = at(stepPulse, t * rank + r) + sign * at(deviation.gain, n * rank + r)
+    }
   }
 
   /** Writes the path of a chain into the plan and adds what it uses. */
   #trace(l: number, end: { readonly first: number; readonly width: number; readonly last: number }): void {
-    const { steps, meanBits, varianceBits2, deviation } = this.problem
-    const rank = this.#rank
-    const gain = deviation?.gain ?? NO_GAIN
-    const plan = this.plan
-    const stays = this.#stays
-    const from = this.#from
-    const stepMean = this.#stepMean
-    const stepVariance = this.#stepVariance
-    const stepPulse = this.#stepPulse
+    const { steps } = this.problem
+    const { first, width } = end
     let m = end.last
-    for (let t = steps - 1; t >= 0; t--) {
-      const n = end.first + m
-      plan[l * steps + t] = m
-      stepMean[t] = at(stepMean, t) + at(meanBits, n)
-      stepVariance[t] = at(stepVariance, t) + at(varianceBits2, n)
-      for (let r = 0; r < rank; r++) stepPulse[t * rank + r] = at(stepPulse, t * rank + r) + at(gain, n * rank + r)
-      if (stays[t * end.width + m] === 0) m = intAt(from, t)
+    for (let t = steps - 1; t > 0; t--) {
+      this.plan[l * steps + t] = m
+      if (this.#stays[t * width + m] === 1) continue
+      const was = intAt(this.#from, t)
+      this.#tally(t, first + m, 1)
+      this.#tally(t, first + was, -1)
+      m = was
     }
+    this.plan[l * steps] = m
+    this.#tally(0, first + m, 1)
   }
 
   #slope(point: Float64Array, gradient: Float64Array): void {
     const { steps, deviation } = this.problem
     const rank = this.#rank
+    sumUp(this.#stepMean, 1)
+    sumUp(this.#stepVariance, 1)
+    sumUp(this.#stepPulse, rank)
     let mean = 0
     let variance = 0
     for (let t = 0; t < steps; t++) {
@@ -353,6 +359,11 @@ function isOfThree({ optionStart, deviation }: RollingProblem, l: number): boole
     if (at(gain, (first + 1) * rank + r) !== at(gain, (first + 2) * rank + r)) return false
   }
   return true
+}
+
+/** Adds up changes from step to step, `width` numbers a step. */
+function sumUp(steps: Float64Array, width: number): void {
+  for (let i = width; i < steps.length; i++) steps[i] = at(steps, i) + at(steps, i - width)
 }
 
 function leastOfThree(values: Float64Array, from: number): number {

@@ -129,13 +129,13 @@ class Round {
     const { dual, point, budget } = this.#input
     const { chains, steps } = dual.problem
     dual.setPrices(point)
-    const enumerator = new UndominatedPaths(dual)
     const most = Math.max(MOST_PATHS, 2 * chains)
     for (let cutoff = gap; budget.used < 0.85; cutoff /= 2) {
       const list = new Candidates(dual)
+      const within = new UndominatedPaths(dual, cutoff)
       let complete = true
       for (let l = 0; l < chains && complete; l++) {
-        const paths = enumerator.list(l, cutoff, MOST_OF_CHAIN)
+        const paths = within.list(l, MOST_OF_CHAIN)
         complete = paths !== undefined && list.size + paths.length / steps <= most && budget.used < 0.85
         if (!complete || paths === undefined) break
         for (let from = 0; from < paths.length; from += steps) list.push(l, paths, from)

@@ -85,6 +85,26 @@ export class Choice {
     return true
   }
 
+  /** What the use of a path is worth beyond that of its chain's path now, at prices of the rows. */
+  useWorth(c: number, rowPrices: Float64Array): number {
+    const { list, picked } = this
+    const { rows } = list
+    const old = picked[list.chain[c] ?? 0] ?? 0
+    let sum = 0
+    for (let t = 0; t < rows; t++) {
+      sum += (rowPrices[t] ?? 0) * ((list.use[c * rows + t] ?? 0) - (list.use[old * rows + t] ?? 0))
+    }
+    return sum
+  }
+
+  /** What is left in the rows is worth, at their prices. */
+  slackWorth(rowPrices: Float64Array): number {
+    let sum = 0
+    for (let t = 0; t < this.use.length; t++)
+      sum += (rowPrices[t] ?? 0) * ((this.capacity[t] ?? 0) - (this.use[t] ?? 0))
+    return sum
+  }
+
   /** How much the rows are over, as shares of their capacities. */
   get excess(): number {
     return this.excessWith(undefined)
@@ -175,43 +195,73 @@ export function improveSingly(choice: Choice, budget: Budget): void {
 }
 
 /**
- * Takes pairs of changes that fit and pay: one that saves cost, and one of another chain that makes room for it.
- * `order` are the paths to be tried, the most promising first.
+ * Takes pairs of changes of two chains that fit and pay, such as one that saves cost and one that makes room for it. For each change the best
+ * partner is looked up among all: in order of the key they take, at the rows' prices, as far as that fits the rows' slack.
+ *
+ * @param moves paths to be tried
  */
-export function improveInPairs(choice: Choice, order: readonly number[], budget: Budget): void {
-  const { list } = choice
-  const chainOf = (c: number): number => list.chain[c] ?? 0
-  let least = 1e-12 * Math.abs(choice.objective)
-  let tries = 0
-  for (let changed = true; changed; ) {
-    changed = false
-    for (const a of order) {
-      const old = choice.picked[chainOf(a)] ?? 0
-      if (old === a) continue
-      const gainA = choice.gain(a)
+export function improveInPairs(
+  choice: Choice,
+  moves: readonly number[],
+  { rowPrices, budget }: { readonly rowPrices: Float64Array; readonly budget: Budget },
+): void {
+  while (budget.used < 1) {
+    const pairs = pairsOf(choice, moves, rowPrices)
+    budget.spend(4 * moves.length)
+    const least = 1e-12 * Math.abs(choice.objective)
+    let changed = false
+    for (const { a, b } of pairs) {
+      const { picked } = choice
+      const [chainA, chainB] = [choice.list.chain[a] ?? 0, choice.list.chain[b] ?? 0]
+      const old = picked[chainA] ?? 0
+      if (old === a || picked[chainB] === b) continue
+      const gain = choice.gain(a)
       choice.take(a)
-      let best = -1
-      let bestGain = -gainA - least
-      for (const b of order) {
-        if (chainOf(b) === chainOf(a) || choice.picked[chainOf(b)] === b) continue
-        const gain = choice.gain(b)
-        if (gain < bestGain && choice.fits(b)) {
-          bestGain = gain
-          best = b
-        }
-      }
-      tries += order.length
-      if (best < 0) choice.take(old)
-      else {
-        choice.take(best)
+      if (gain + choice.gain(b) < -least && choice.fits(b)) {
+        choice.take(b)
         changed = true
-        least = 1e-12 * Math.abs(choice.objective)
-      }
-      if (tries > 2000) {
-        budget.spend(tries)
-        tries = 0
-        if (budget.used >= 1) return
-      }
+      } else choice.take(old)
     }
+    if (!changed) return
   }
+}
+
+/** Pairs looked at more closely in a round. */
+const MOST_PAIRS = 50
+
+type Pair = { readonly a: number; readonly b: number; readonly gain: number }
+
+/** For each change its best partner, if they save cost together and fit the rows' slack as a whole; the best pairs first. */
+function pairsOf(choice: Choice, moves: readonly number[], rowPrices: Float64Array): readonly Pair[] {
+  const chainOf = (c: number): number => choice.list.chain[c] ?? 0
+  const room = choice.slackWorth(rowPrices)
+  const least = 1e-12 * Math.abs(choice.objective)
+  const changes = moves
+    .filter((c) => choice.picked[chainOf(c)] !== c)
+    .map((c) => ({ c, chain: chainOf(c), worth: choice.useWorth(c, rowPrices), gain: choice.gain(c) }))
+    .sort((one, other) => one.worth - other.worth)
+  // Of the first so many changes the best, and the best of another chain.
+  const best = new Int32Array(changes.length)
+  const second = new Int32Array(changes.length)
+  let [first, next] = [-1, -1]
+  const gainOf = (i: number): number => changes[i]?.gain ?? Number.POSITIVE_INFINITY
+  for (const [i, { chain, gain }] of changes.entries()) {
+    if (gain < gainOf(first)) {
+      if (changes[first]?.chain !== chain) next = first
+      first = i
+    } else if (gain < gainOf(next) && changes[first]?.chain !== chain) next = i
+    best[i] = first
+    second[i] = next
+  }
+  const pairs: Pair[] = []
+  let last = changes.length - 1
+  for (const { c, chain, worth, gain } of changes) {
+    while (last >= 0 && worth + (changes[last]?.worth ?? 0) > room) last--
+    if (last < 0) break
+    const ofBest = changes[best[last] ?? 0]
+    const partner = ofBest?.chain === chain ? changes[second[last] ?? 0] : ofBest
+    if (partner !== undefined && gain + partner.gain < -least)
+      pairs.push({ a: c, b: partner.c, gain: gain + partner.gain })
+  }
+  return pairs.sort((one, other) => one.gain - other.gain).slice(0, MOST_PAIRS)
 }

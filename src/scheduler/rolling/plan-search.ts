@@ -1,5 +1,5 @@
 /** A feasible plan from the prices of the dual. */
-import { at } from './arrays.ts'
+import { at, intAt } from './arrays.ts'
 import type { Budget } from './budget.ts'
 import { Candidates, PathEnumerator } from './candidates.ts'
 import type { Dual } from './dual.ts'
@@ -23,8 +23,8 @@ export type FoundPlan = { readonly plan: OptionPlan; readonly objective: number 
 
 /** Starts that are improved by local search. */
 const STARTS = 3
-const PAIR_PATHS = 150
-const SEARCHED_CHAINS = 400
+/** Paths that are tried in pairs, at most. */
+const PAIR_PATHS = 3000
 
 export function findPlan(search: PlanSearch): FoundPlan | undefined {
   const { dual, point, bound, budget } = search
@@ -73,7 +73,8 @@ function improved(given: {
   const { list, picks, search } = given
   const { dual, point, bound, budget, gap } = search
   const choice = new Choice(list, dual.rows.capacityBits)
-  const order = pairOrder(dual, point, list)
+  const reduced = reducedCosts(dual, point, list)
+  const rowPrices = Float64Array.from({ length: list.rows }, (_, t) => dual.rowPrice(point, t))
   const starts = picks
     .map((pick) => {
       choice.set(pick)
@@ -88,8 +89,9 @@ function improved(given: {
     choice.set(pick)
     if (!repair(choice, budget)) continue
     improveSingly(choice, budget)
-    // Few chains are better left to the search, which comes next.
-    if (budget.used < 0.8 && dual.problem.chains > SEARCHED_CHAINS) improveInPairs(choice, order, budget)
+    if (budget.used < 0.8) {
+      improveInPairs(choice, movesWithin(list, reduced, choice.objective - bound), { rowPrices, budget })
+    }
     const { objective } = choice
     if (best === undefined || objective < best.objective) {
       const plan = new Int32Array(dual.plan.length)
@@ -102,33 +104,39 @@ function improved(given: {
   return best
 }
 
-/** Paths of chains that have a choice, those with the least reduced cost first. */
-function pairOrder(dual: Dual, point: Float64Array, list: Candidates): number[] {
+/** How much more than its chain's best each path costs at the prices. */
+function reducedCosts(dual: Dual, point: Float64Array, list: Candidates): Float64Array {
   const { rows, deviations } = list
-  const reduced: { readonly c: number; readonly cost: number }[] = []
+  const reduced = new Float64Array(list.size)
   for (let l = 0; l + 1 < list.start.length; l++) {
-    const from = list.start[l] ?? 0
-    const to = list.start[l + 1] ?? 0
-    if (to - from < 2) continue
-    const values: number[] = []
+    const from = intAt(list.start, l)
+    const to = intAt(list.start, l + 1)
+    let least = Number.POSITIVE_INFINITY
     for (let c = from; c < to; c++) {
       let value = list.cost[c] ?? 0
       for (let t = 0; t < rows; t++) value += dual.rowPrice(point, t) * (list.use[c * rows + t] ?? 0)
       for (let k = 0; k < deviations; k++) {
         value += dual.deviationPrice(point, k) * (list.moved[c * deviations + k] ?? 0)
       }
-      values.push(value)
+      reduced[c] = value
+      least = Math.min(least, value)
     }
-    const least = values.reduce((a, b) => Math.min(a, b))
-    for (const [i, value] of values.entries()) reduced.push({ c: from + i, cost: value - least })
+    for (let c = from; c < to; c++) reduced[c] = at(reduced, c) - least
   }
-  // A chain's best path counts only beside an almost equal one.
   return reduced
-    .sort((a, b) => a.cost - b.cost)
-    .slice(0, 4 * PAIR_PATHS)
-    .filter(({ c, cost }, i, all) => i < PAIR_PATHS || cost > 0 || all[i]?.c === c)
-    .slice(0, PAIR_PATHS)
-    .map(({ c }) => c)
+}
+
+/** Paths of chains that have a choice, as far as they may be in a plan that is better than the gap is wide; not too many. */
+function movesWithin(list: Candidates, reduced: Float64Array, gap: number): readonly number[] {
+  for (let limit = gap; ; limit /= 2) {
+    const moves: number[] = []
+    for (let l = 0; l + 1 < list.start.length; l++) {
+      const from = intAt(list.start, l)
+      const to = intAt(list.start, l + 1)
+      for (let c = from; to - from > 1 && c < to; c++) if (at(reduced, c) <= limit) moves.push(c)
+    }
+    if (moves.length <= PAIR_PATHS || limit < 1e-12 * gap) return moves.slice(0, PAIR_PATHS)
+  }
 }
 
 /** The gradient of the dual says whether its plan keeps the rows: usage less capacity. */

@@ -2,7 +2,7 @@
  * Depth-first search over lists of paths. A branch is left when one of the bounds says that nothing in it is better than
  * the best plan by more than the tolerance; the least of those bounds is what the search has proven.
  */
-import { at } from './arrays.ts'
+import { at, intAt } from './arrays.ts'
 import type { Knapsack, ListBound, OpenLists } from './bounds.ts'
 import type { Budget } from './budget.ts'
 import type { Candidates } from './candidates.ts'
@@ -55,6 +55,8 @@ class Search {
   /** Place of the path taken in its list; and whether a list is the same as the one before. */
   readonly #place: Int32Array
   readonly #isLikeLast: Uint8Array
+  /** Branches of each depth that are worth a look, the best bound first: place in the list, and bound. */
+  readonly #branches: readonly { readonly places: Int32Array; readonly bounds: Float64Array }[]
   #best: number
   #picked: Int32Array | undefined
   #bound: number
@@ -92,6 +94,10 @@ class Search {
     this.#isLikeLast = Uint8Array.from(open.lists, (paths, d) =>
       areAlike(this.#list, open.lists[d - 1], paths) ? 1 : 0,
     )
+    this.#branches = open.lists.map(({ length }) => ({
+      places: new Int32Array(length),
+      bounds: new Float64Array(length),
+    }))
     this.#best = input.best
     this.#bound = input.best
   }
@@ -107,37 +113,55 @@ class Search {
   }
 
   descend(d: number): void {
-    if (d === this.#depth) {
+    const paths = this.#input.open.lists[d]
+    const branches = this.#branches[d]
+    if (paths === undefined || branches === undefined) {
       this.#leaf()
       return
     }
-    const paths = this.#input.open.lists[d] ?? []
-    const children: { readonly c: number; readonly place: number; readonly bound: number }[] = []
-    // Of chains that are alike only one order of their paths is looked at.
-    const from = this.#isLikeLast[d] === 1 ? (this.#place[d - 1] ?? 0) : 0
-    for (let place = from; place < paths.length; place++) {
-      const c = paths[place] ?? 0
-      this.#nodes++
-      if (!this.#fits(d, c)) continue
-      const bound = this.#boundOf(d, c)
-      if (this.#isDone(bound)) continue
-      children.push({ c, place, bound })
-    }
+    const { places, bounds } = branches
+    const count = this.#branch(d, paths, branches)
     if ((this.#nodes & 0xff) < paths.length) {
       this.#input.budget.spend(256 * (this.#k + this.#s))
       this.#stopped ||= this.#input.budget.used >= this.#input.stopAt
     }
-    children.sort((a, b) => a.bound - b.bound)
-    for (const { c, place, bound } of children) {
+    for (let i = 0; i < count; i++) {
+      const bound = at(bounds, i)
       if (this.#isDone(bound)) continue
       if (this.#stopped) {
         this.#bound = Math.min(this.#bound, bound)
         continue
       }
+      const place = intAt(places, i)
       this.#place[d] = place
-      this.#enter(d, c)
+      this.#enter(d, paths[place] ?? 0)
       this.descend(d + 1)
     }
+  }
+
+  /** Lists the branches of a depth that are worth a look; their number. */
+  #branch(
+    d: number,
+    paths: readonly number[],
+    { places, bounds }: { readonly places: Int32Array; readonly bounds: Float64Array },
+  ): number {
+    let count = 0
+    // Of chains that are alike only one order of their paths is looked at.
+    const from = this.#isLikeLast[d] === 1 ? intAt(this.#place, d - 1) : 0
+    for (let place = from; place < paths.length; place++) {
+      const c = paths[place] ?? 0
+      this.#nodes++
+      const bound = this.#boundOf(d, c)
+      if (this.#isDone(bound) || !this.#fits(d, c)) continue
+      let i = count++
+      for (; i > 0 && at(bounds, i - 1) > bound; i--) {
+        places[i] = intAt(places, i - 1)
+        bounds[i] = at(bounds, i - 1)
+      }
+      places[i] = place
+      bounds[i] = bound
+    }
+    return count
   }
 
   /** Nothing of interest below: notes the bound. */

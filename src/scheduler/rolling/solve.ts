@@ -16,6 +16,9 @@ import { judge, type LinearRows, leastSlack, type OptionPlan, type RollingProble
 /** Dual points on the way up that are kept, for the plans they make. */
 const TRAIL = 12
 
+/** The dual need not be nearer to its best than this, relative: the gap of a plan is wider, or wide enough. */
+const DUAL_TOLERANCE = 1e-5
+
 /** Where the next tick's solve may start. */
 export type WarmStart = {
   readonly rowPrices: Float64Array
@@ -83,8 +86,6 @@ export function solve(problem: RollingProblem, rows: LinearRows, options: SolveO
   }
   const cells = problem.chains * problem.steps
   const trail: Float64Array[] = []
-  let evaluations = 0
-  const small = cells <= 2000
   const climb = (start: Float64Array): Ascent =>
     ascend(
       {
@@ -97,7 +98,7 @@ export function solve(problem: RollingProblem, rows: LinearRows, options: SolveO
       start,
       {
         maxEvaluations: 300,
-        tolerance: small ? 1e-7 : options.gap / 50,
+        tolerance: Math.min(DUAL_TOLERANCE, options.gap),
         bounded: dual.bounded,
         reach: dual.firstReach(),
         stop: () => budget.used > 0.5,
@@ -108,14 +109,7 @@ export function solve(problem: RollingProblem, rows: LinearRows, options: SolveO
       },
     )
   const { warm } = options
-  let ascent = climb(warm === undefined ? new Float64Array(dual.size) : offKinks(dual, warm))
-  evaluations += ascent.evaluations
-  // With few chains the way up can end at an edge; another way is cheap then.
-  if (warm !== undefined && small) {
-    const cold = climb(new Float64Array(dual.size))
-    evaluations += cold.evaluations
-    if (cold.value > ascent.value) ascent = cold
-  }
+  const ascent = climb(warm === undefined ? new Float64Array(dual.size) : offKinks(dual, warm))
   const dualMs = budget.elapsedMs
 
   const found = findPlan({
@@ -148,7 +142,7 @@ export function solve(problem: RollingProblem, rows: LinearRows, options: SolveO
     elapsedMs: budget.elapsedMs,
     rowPrices,
     stats: {
-      evaluations,
+      evaluations: ascent.evaluations,
       openPaths: closed.openPaths,
       nodes: closed.nodes,
       dualBound: ascent.value,

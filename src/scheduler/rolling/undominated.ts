@@ -5,194 +5,183 @@
  */
 import { at, intAt } from './arrays.ts'
 import type { Dual } from './dual.ts'
-
-type Label = {
-  readonly option: number
-  /** Cost at the prices, own cost, and key used so far. */
-  readonly priced: number
-  readonly cost: number
-  readonly mean: number
-  readonly variance: number
-  /** Use of the rows so far that could bind. */
-  readonly uses: readonly number[]
-  /** What it has done to the deviations, by step. */
-  readonly pulses: string
-  readonly before: Label | undefined
-}
+import { Labels } from './labels.ts'
 
 export class UndominatedPaths {
   readonly #dual: Dual
-  readonly #binds: readonly boolean[]
+  readonly #cutoff: number
+  /** Of the chain in hand, cost at the prices of each step and option, and the least from there to the end. */
+  readonly #priced: Float64Array
+  readonly #toGo: Float64Array
+  /** Of the chain in hand, a number for each option; options that move the deviations alike have the same. */
+  readonly #kind: Int32Array
+  readonly #labels: Labels
+  /** Numbers of this step's moves by those of the step before and the option's kind; -1: none yet. */
+  #moves = new Int32Array(64)
 
-  constructor(dual: Dual) {
+  /** @param cutoff above the best path of a chain at `dual.prices`, which must stay as they are */
+  constructor(dual: Dual, cutoff: number) {
+    const { chains, steps, optionStart } = dual.problem
+    let widest = 1
+    for (let l = 0; l < chains; l++) widest = Math.max(widest, intAt(optionStart, l + 1) - intAt(optionStart, l))
     this.#dual = dual
-    this.#binds = bindingRows(dual)
+    this.#cutoff = cutoff
+    this.#priced = new Float64Array(steps * widest)
+    this.#toGo = new Float64Array(steps * widest)
+    this.#kind = new Int32Array(widest)
+    this.#labels = new Labels(this.#bindingRows(), dual.rows.slopePerBit)
   }
 
-  /** H options a path, one path after another, at `dual.prices`; undefined if there are more than `most`. */
-  list(l: number, cutoff: number, most: number): Int32Array | undefined {
-    const { steps, optionStart, initial } = this.#dual.problem
+  /** H options a path, one path after another; undefined if there are more than `most`. */
+  list(l: number, most: number): Int32Array | undefined {
+    const { steps, optionStart, initial, switchCost, meanBits, varianceBits2, cost } = this.#dual.problem
+    const labels = this.#labels
     const first = intAt(optionStart, l)
     const width = intAt(optionStart, l + 1) - first
-    const prices = this.#prices(first, width)
-    const toGo = this.#toGo(l, width, prices)
-    const start = intAt(initial, l)
-    const gamma = at(this.#dual.problem.switchCost, l)
-    let best = Number.POSITIVE_INFINITY
-    for (let m = 0; m < width; m++) best = Math.min(best, at(toGo, m) + (start >= 0 && m !== start ? gamma : 0))
-    // A hair more than the cut-off, so that rounding does not lose the best path itself.
-    const limit = best + cutoff + 1e-12 * (1 + Math.abs(best))
-    const origin = { option: start, priced: 0, cost: 0, mean: 0, variance: 0, uses: [], pulses: '', before: undefined }
-    let labels: readonly Label[] = [origin]
-    const classes = this.#pulseClasses(first, width)
+    const gamma = at(switchCost, l)
+    const limit = this.#price(l)
+    const kinds = this.#findKinds(first, width)
+    let last: readonly number[] = [labels.start(intAt(initial, l))]
+    let movesBefore = 1
     for (let t = 0; t < steps; t++) {
-      const next: Label[] = []
+      const next: number[] = []
+      let moves = 0
+      this.#forgetMoves(movesBefore * kinds)
       for (let m = 0; m < width; m++) {
-        const here: Label[] = []
-        for (const label of labels) {
-          const change = label.option >= 0 && label.option !== m ? gamma : 0
-          if (label.priced + change + at(toGo, t * width + m) > limit) continue
+        const here: number[] = []
+        const n = first + m
+        for (const before of last) {
+          const option = intAt(labels.option, before)
+          const change = option >= 0 && option !== m ? gamma : 0
+          const priced = at(labels.priced, before) + change
+          if (priced + at(this.#toGo, t * width + m) > limit) continue
+          const key = intAt(labels.moves, before) * kinds + intAt(this.#kind, m)
+          if (this.#moves[key] === -1) this.#moves[key] = moves++
           here.push(
-            this.#extend(label, {
-              t,
-              m,
-              n: first + m,
-              change,
-              priced: at(prices, t * width + m),
-              class: classes[m] ?? '',
+            labels.extend(t, {
+              before,
+              option: m,
+              moves: intAt(this.#moves, key),
+              priced: priced + at(this.#priced, t * width + m),
+              cost: at(labels.cost, before) + change + at(cost, n * steps + t),
+              mean: at(meanBits, n),
+              variance: at(varianceBits2, n),
             }),
           )
           if (here.length > 4 * most) return undefined
         }
-        next.push(...undominated(here))
+        for (const label of labels.undominated(here)) next.push(label)
         if (next.length > most) return undefined
       }
-      labels = next
+      last = next
+      movesBefore = moves
     }
     // The last options differ no more in what they allow, so paths of all of them compete.
-    return pathsOf(undominated([...labels]), steps)
+    return labels.paths(labels.undominated([...last]), steps)
   }
 
-  #extend(
-    label: Label,
-    step: {
-      readonly t: number
-      readonly m: number
-      readonly n: number
-      readonly change: number
-      readonly priced: number
-      readonly class: string
-    },
-  ): Label {
-    const { problem, rows } = this.#dual
-    const { t, m, n, change } = step
-    const mean = label.mean + at(problem.meanBits, n)
-    const variance = label.variance + at(problem.varianceBits2, n)
-    const use = mean + at(rows.slopePerBit, t) * variance
-    return {
-      option: m,
-      priced: label.priced + change + step.priced,
-      cost: label.cost + change + at(problem.cost, n * problem.steps + t),
-      mean,
-      variance,
-      uses: this.#binds[t] === true ? [...label.uses, use] : label.uses,
-      pulses: label.pulses + step.class,
-      before: label,
-    }
-  }
-
-  #prices(first: number, width: number): Float64Array {
-    const { steps, meanBits, varianceBits2, cost, deviation } = this.#dual.problem
+  /** Sets `#priced` and `#toGo` for a chain; how much a path may cost. */
+  #price(l: number): number {
+    const { steps, optionStart, initial, switchCost, meanBits, varianceBits2, cost, deviation } = this.#dual.problem
     const { perBit, perBit2, perPulse } = this.#dual.prices
+    const first = intAt(optionStart, l)
+    const width = intAt(optionStart, l + 1) - first
+    const gamma = at(switchCost, l)
     const rank = deviation?.rank ?? 0
-    const prices = new Float64Array(steps * width)
-    for (let t = 0; t < steps; t++) {
+    let lowest = 0
+    for (let t = steps - 1; t >= 0; t--) {
+      let newLowest = Number.POSITIVE_INFINITY
       for (let m = 0; m < width; m++) {
         const n = first + m
         let here = at(cost, n * steps + t) + at(perBit, t) * at(meanBits, n) + at(perBit2, t) * at(varianceBits2, n)
         for (let r = 0; deviation !== undefined && r < rank; r++) {
           here += at(deviation.gain, n * rank + r) * at(perPulse, t * rank + r)
         }
-        prices[t * width + m] = here
-      }
-    }
-    return prices
-  }
-
-  /** Least priced cost from step t on with option m in it. */
-  #toGo(l: number, width: number, prices: Float64Array): Float64Array {
-    const { steps, switchCost } = this.#dual.problem
-    const gamma = at(switchCost, l)
-    const toGo = new Float64Array(steps * width)
-    let lowest = 0
-    for (let t = steps - 1; t >= 0; t--) {
-      let newLowest = Number.POSITIVE_INFINITY
-      for (let m = 0; m < width; m++) {
-        const ahead = t === steps - 1 ? 0 : Math.min(at(toGo, (t + 1) * width + m), lowest + gamma)
-        toGo[t * width + m] = at(prices, t * width + m) + ahead
-        newLowest = Math.min(newLowest, at(toGo, t * width + m))
+        this.#priced[t * width + m] = here
+        const ahead = t === steps - 1 ? 0 : Math.min(at(this.#toGo, (t + 1) * width + m), lowest + gamma)
+        this.#toGo[t * width + m] = here + ahead
+        newLowest = Math.min(newLowest, here + ahead)
       }
       lowest = newLowest
     }
-    return toGo
+    const start = intAt(initial, l)
+    let best = Number.POSITIVE_INFINITY
+    for (let m = 0; m < width; m++) {
+      best = Math.min(best, at(this.#toGo, m) + (start >= 0 && m !== start ? gamma : 0))
+    }
+    // A hair more than the cut-off, so that rounding does not lose the best path itself.
+    return best + this.#cutoff + 1e-12 * (1 + Math.abs(best))
   }
 
-  /** A letter for each option; options that move the deviations alike have the same. */
-  #pulseClasses(first: number, width: number): readonly string[] {
+  /** Sets `#kind`; how many kinds there are. */
+  #findKinds(first: number, width: number): number {
     const { deviation } = this.#dual.problem
-    if (deviation === undefined) return Array.from({ length: width }, () => '')
+    if (deviation === undefined) {
+      this.#kind.fill(0)
+      return 1
+    }
     const { gain, rank } = deviation
-    const known: string[] = []
-    return Array.from({ length: width }, (_, m) => {
-      const key = gain.subarray((first + m) * rank, (first + m + 1) * rank).join()
-      if (!known.includes(key)) known.push(key)
-      return String.fromCharCode(97 + known.indexOf(key))
-    })
-  }
-}
-
-/** Labels of one option and step that no other beats. */
-function undominated(labels: Label[]): Label[] {
-  labels.sort((a, b) => a.cost - b.cost || a.mean - b.mean)
-  const kept: Label[] = []
-  for (const label of labels) if (!kept.some((other) => beats(other, label))) kept.push(label)
-  return kept
-}
-
-/** Whether `a`, which costs no more, is as good as `b` in all else. */
-function beats(a: Label, b: Label): boolean {
-  if (a.mean > b.mean || a.variance > b.variance || a.pulses !== b.pulses) return false
-  return a.uses.every((use, i) => use <= (b.uses[i] ?? 0))
-}
-
-function pathsOf(labels: readonly Label[], steps: number): Int32Array {
-  const paths = new Int32Array(labels.length * steps)
-  for (const [i, last] of labels.entries()) {
-    let label: Label | undefined = last
-    for (let t = steps - 1; t >= 0; t--) {
-      paths[i * steps + t] = label?.option ?? 0
-      label = label?.before
+    let kinds = 0
+    for (let m = 0; m < width; m++) {
+      let like = 0
+      while (like < m && !isAlike(gain, { rank, one: first + like, other: first + m })) like++
+      this.#kind[m] = like < m ? intAt(this.#kind, like) : kinds++
     }
+    return kinds
   }
-  return paths
+
+  #forgetMoves(count: number): void {
+    if (count > this.#moves.length) this.#moves = new Int32Array(2 * count)
+    this.#moves.fill(-1, 0, count)
+  }
+
+  /** Rows that some choice of paths within the cut-off breaks, whether or not they are paths that go together; all others hold. */
+  #bindingRows(): readonly number[] {
+    const { chains, steps, optionStart, initial, switchCost, meanBits, varianceBits2 } = this.#dual.problem
+    const { slopePerBit, capacityBits } = this.#dual.rows
+    const mostMean = new Float64Array(steps)
+    const mostVariance = new Float64Array(steps)
+    const spent = new Float64Array(this.#kind.length)
+    for (let l = 0; l < chains; l++) {
+      const limit = this.#price(l)
+      const first = intAt(optionStart, l)
+      const width = intAt(optionStart, l + 1) - first
+      const gamma = at(switchCost, l)
+      const start = intAt(initial, l)
+      let lowest = 0
+      for (let t = 0; t < steps; t++) {
+        let newLowest = Number.POSITIVE_INFINITY
+        let mean = 0
+        let variance = 0
+        for (let m = 0; m < width; m++) {
+          const stay = t > 0 ? at(spent, m) : start < 0 || start === m ? 0 : gamma
+          const here = Math.min(stay, lowest + gamma)
+          spent[m] = here + at(this.#priced, t * width + m)
+          newLowest = Math.min(newLowest, at(spent, m))
+          if (here + at(this.#toGo, t * width + m) > limit) continue
+          mean = Math.max(mean, at(meanBits, first + m))
+          variance = Math.max(variance, at(varianceBits2, first + m))
+        }
+        lowest = newLowest
+        mostMean[t] = at(mostMean, t) + mean
+        mostVariance[t] = at(mostVariance, t) + variance
+      }
+    }
+    const binding: number[] = []
+    let [mean, variance] = [0, 0]
+    for (let t = 0; t < steps; t++) {
+      mean += at(mostMean, t)
+      variance += at(mostVariance, t)
+      if (mean + at(slopePerBit, t) * variance > at(capacityBits, t)) binding.push(t)
+    }
+    return binding
+  }
 }
 
-/** Rows that some plan breaks; all others hold whatever is chosen. */
-function bindingRows({ problem, rows }: Dual): readonly boolean[] {
-  const { chains, steps, optionStart, meanBits, varianceBits2 } = problem
-  let mean = 0
-  let variance = 0
-  for (let l = 0; l < chains; l++) {
-    let most = 0
-    let most2 = 0
-    for (let n = intAt(optionStart, l); n < intAt(optionStart, l + 1); n++) {
-      most = Math.max(most, at(meanBits, n))
-      most2 = Math.max(most2, at(varianceBits2, n))
-    }
-    mean += most
-    variance += most2
-  }
-  return Array.from({ length: steps }, (_, t) => {
-    return (mean + at(rows.slopePerBit, t) * variance) * (t + 1) > at(rows.capacityBits, t)
-  })
+function isAlike(
+  gain: Float64Array,
+  { rank, one, other }: { readonly rank: number; readonly one: number; readonly other: number },
+): boolean {
+  for (let r = 0; r < rank; r++) if (at(gain, one * rank + r) !== at(gain, other * rank + r)) return false
+  return true
 }
