@@ -4,8 +4,9 @@ import { Knapsack, listBound, type OpenLists } from './bounds.ts'
 import type { Budget } from './budget.ts'
 import { Candidates } from './candidates.ts'
 import type { Dual } from './dual.ts'
+import { improveByExchange } from './exchange.ts'
 import { Choice, improveSingly, repair } from './local-search.ts'
-import type { FoundPlan } from './plan-search.ts'
+import { type FoundPlan, SEARCHED_CHAINS } from './plan-search.ts'
 import type { OptionPlan } from './problem.ts'
 import { prove } from './proof.ts'
 import { UndominatedPaths } from './undominated.ts'
@@ -152,8 +153,14 @@ class Round {
     const picked = new Int32Array(choice.picked.length)
     for (const c of [...open.fixed, ...pack.trace(open)]) picked[choice.list.chain[c] ?? 0] = c
     choice.set(picked)
-    if (!repair(choice, this.#input.budget)) return
-    improveSingly(choice, this.#input.budget)
+    const { dual, point, budget } = this.#input
+    if (!repair(choice, budget)) return
+    improveSingly(choice, budget)
+    if (dual.problem.chains > SEARCHED_CHAINS) {
+      const rowPrices = Float64Array.from({ length: choice.list.rows }, (_, t) => dual.rowPrice(point, t))
+      const enough = this.#input.bound + this.#tolerance
+      improveByExchange(choice, { moves: open.lists.flat(), rowPrices, enough, budget })
+    }
     if (choice.objective < this.#best) this.#take(choice, Int32Array.from(choice.picked))
   }
 

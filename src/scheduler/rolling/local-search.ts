@@ -143,26 +143,31 @@ export class Choice {
   }
 }
 
-/** Changes paths, the least costly for the excess they take away first, until all rows hold. False: it did not come to that. */
+/**
+ * Changes paths, the least costly for the excess they take away first, until all rows hold. Costs are counted anew whenever half of
+ * the excess is gone. False: it did not come to that.
+ */
 export function repair(choice: Choice, budget: Budget): boolean {
   const { list } = choice
   while (!choice.isFeasible) {
     const excess = choice.excess
-    let best = -1
-    let bestRatio = Number.POSITIVE_INFINITY
+    const changes: { readonly c: number; readonly ratio: number }[] = []
     for (let c = 0; c < list.size; c++) {
       if (choice.picked[list.chain[c] ?? 0] === c) continue
       const less = excess - choice.excessWith(c)
-      if (!(less > 1e-15)) continue
-      const ratio = choice.gain(c) / less
-      if (ratio < bestRatio) {
-        bestRatio = ratio
-        best = c
-      }
+      if (less > 1e-15) changes.push({ c, ratio: choice.gain(c) / less })
     }
     budget.spend(list.size)
-    if (best < 0 || budget.used >= 1) return false
-    choice.take(best)
+    if (changes.length === 0 || budget.used >= 1) return false
+    changes.sort((a, b) => a.ratio - b.ratio)
+    let left = excess
+    for (const { c } of changes) {
+      const after = choice.excessWith(c)
+      if (after > left - 1e-15) continue
+      choice.take(c)
+      left = after
+      if (left <= excess / 2) break
+    }
   }
   return true
 }
@@ -192,76 +197,4 @@ export function improveSingly(choice: Choice, budget: Budget): void {
     budget.spend(list.size)
     if (budget.used >= 1) return
   }
-}
-
-/**
- * Takes pairs of changes of two chains that fit and pay, such as one that saves cost and one that makes room for it. For each change the best
- * partner is looked up among all: in order of the key they take, at the rows' prices, as far as that fits the rows' slack.
- *
- * @param moves paths to be tried
- */
-export function improveInPairs(
-  choice: Choice,
-  moves: readonly number[],
-  { rowPrices, budget }: { readonly rowPrices: Float64Array; readonly budget: Budget },
-): void {
-  while (budget.used < 1) {
-    const pairs = pairsOf(choice, moves, rowPrices)
-    budget.spend(4 * moves.length)
-    const least = 1e-12 * Math.abs(choice.objective)
-    let changed = false
-    for (const { a, b } of pairs) {
-      const { picked } = choice
-      const [chainA, chainB] = [choice.list.chain[a] ?? 0, choice.list.chain[b] ?? 0]
-      const old = picked[chainA] ?? 0
-      if (old === a || picked[chainB] === b) continue
-      const gain = choice.gain(a)
-      choice.take(a)
-      if (gain + choice.gain(b) < -least && choice.fits(b)) {
-        choice.take(b)
-        changed = true
-      } else choice.take(old)
-    }
-    if (!changed) return
-  }
-}
-
-/** Pairs looked at more closely in a round. */
-const MOST_PAIRS = 50
-
-type Pair = { readonly a: number; readonly b: number; readonly gain: number }
-
-/** For each change its best partner, if they save cost together and fit the rows' slack as a whole; the best pairs first. */
-function pairsOf(choice: Choice, moves: readonly number[], rowPrices: Float64Array): readonly Pair[] {
-  const chainOf = (c: number): number => choice.list.chain[c] ?? 0
-  const room = choice.slackWorth(rowPrices)
-  const least = 1e-12 * Math.abs(choice.objective)
-  const changes = moves
-    .filter((c) => choice.picked[chainOf(c)] !== c)
-    .map((c) => ({ c, chain: chainOf(c), worth: choice.useWorth(c, rowPrices), gain: choice.gain(c) }))
-    .sort((one, other) => one.worth - other.worth)
-  // Of the first so many changes the best, and the best of another chain.
-  const best = new Int32Array(changes.length)
-  const second = new Int32Array(changes.length)
-  let [first, next] = [-1, -1]
-  const gainOf = (i: number): number => changes[i]?.gain ?? Number.POSITIVE_INFINITY
-  for (const [i, { chain, gain }] of changes.entries()) {
-    if (gain < gainOf(first)) {
-      if (changes[first]?.chain !== chain) next = first
-      first = i
-    } else if (gain < gainOf(next) && changes[first]?.chain !== chain) next = i
-    best[i] = first
-    second[i] = next
-  }
-  const pairs: Pair[] = []
-  let last = changes.length - 1
-  for (const { c, chain, worth, gain } of changes) {
-    while (last >= 0 && worth + (changes[last]?.worth ?? 0) > room) last--
-    if (last < 0) break
-    const ofBest = changes[best[last] ?? 0]
-    const partner = ofBest?.chain === chain ? changes[second[last] ?? 0] : ofBest
-    if (partner !== undefined && gain + partner.gain < -least)
-      pairs.push({ a: c, b: partner.c, gain: gain + partner.gain })
-  }
-  return pairs.sort((one, other) => one.gain - other.gain).slice(0, MOST_PAIRS)
 }

@@ -1,10 +1,12 @@
 /** A feasible plan from the prices of the dual. */
 import { at, intAt } from './arrays.ts'
 import type { Budget } from './budget.ts'
-import { Candidates, PathEnumerator } from './candidates.ts'
+import { Candidates } from './candidates.ts'
 import type { Dual } from './dual.ts'
-import { Choice, improveInPairs, improveSingly, repair } from './local-search.ts'
+import { improveByExchange } from './exchange.ts'
+import { Choice, improveSingly, repair } from './local-search.ts'
 import { type OptionPlan, shiftedPlan } from './problem.ts'
+import { UndominatedPaths } from './undominated.ts'
 
 export type PlanSearch = {
   readonly dual: Dual
@@ -23,8 +25,13 @@ export type FoundPlan = { readonly plan: OptionPlan; readonly objective: number 
 
 /** Starts that are improved by local search. */
 const STARTS = 3
-/** Paths that are tried in pairs, at most. */
-const PAIR_PATHS = 3000
+/** Paths that are tried in exchanges, at most. */
+const EXCHANGED_PATHS = 3000
+/** Fewer chains are better left to the knapsacks and the search, which come next. */
+export const SEARCHED_CHAINS = 100
+/** Paths near a chain's best: within this part of a chain's mean share of the cost, and none of a chain that has more. */
+const NEAR_SHARE = 0.2
+const MOST_NEAR = 100
 
 export function findPlan(search: PlanSearch): FoundPlan | undefined {
   const { dual, point, bound, budget } = search
@@ -37,24 +44,22 @@ export function findPlan(search: PlanSearch): FoundPlan | undefined {
     plans.push(Int32Array.from(dual.plan))
   }
   note(point)
-  for (const earlier of search.trail.slice(chains > 400 ? -3 : -8)) note(earlier)
+  const isLarge = chains > SEARCHED_CHAINS
+  if (!isLarge) for (const earlier of search.trail.slice(-8)) note(earlier)
   // Dearer key makes plans that use less: the first one that fits is a plan already.
-  for (let extra = chains > 400 ? 1e-4 : 1e-3; extra < 1e6; extra *= 4) {
+  for (let extra = isLarge ? 1e-4 : 1e-3; extra < 1e6 && budget.used <= 0.8; extra *= 4) {
     note(point.map((value, i) => (i < steps ? value * (1 + extra) + (extra > 1 ? extra : 0) : value)))
     if (rowsHold(dual, gradient)) break
-    if (budget.used > 0.8) break
   }
   if (search.warm?.length === chains * steps) plans.push(shiftedPlan(dual.problem, search.warm))
 
   const list = new Candidates(dual)
-  const paths = new PathEnumerator(dual)
   dual.setPrices(point)
-  const cutoff = (0.2 * Math.abs(bound)) / chains
-  const most = chains > 2000 ? 4 : chains > 200 ? 8 : 40
+  const near = new UndominatedPaths(dual, (NEAR_SHARE * Math.abs(bound)) / chains)
   const picks = plans.map(() => new Int32Array(chains))
   for (let l = 0; l < chains; l++) {
-    const { paths: near } = paths.list(l, cutoff, most)
-    for (let from = 0; from < near.length; from += steps) list.add(l, near, from)
+    const paths = near.list(l, MOST_NEAR)
+    if (paths !== undefined) for (let from = 0; from < paths.length; from += steps) list.push(l, paths, from)
     for (const [p, plan] of plans.entries()) {
       const pick = picks[p]
       if (pick !== undefined) pick[l] = list.add(l, plan, l * steps)
@@ -81,16 +86,18 @@ function improved(given: {
       return { pick, excess: choice.excess, objective: choice.objective }
     })
     .filter(({ objective }) => objective < Number.POSITIVE_INFINITY)
-    // What fits, the cheapest first; then what is least over.
+    // What fits, the cheapest first; then what is least over; each once.
     .sort((a, b) => a.excess - b.excess || a.objective - b.objective)
+    .filter(({ pick }, i, all) => all[i - 1]?.pick.every((c, l) => c === pick[l]) !== true)
   const tried = [...starts.slice(0, STARTS), ...starts.filter(({ excess }) => excess > 0).slice(0, STARTS)]
   let best: FoundPlan | undefined
   for (const { pick } of tried) {
     choice.set(pick)
     if (!repair(choice, budget)) continue
     improveSingly(choice, budget)
-    if (budget.used < 0.8) {
-      improveInPairs(choice, movesWithin(list, reduced, choice.objective - bound), { rowPrices, budget })
+    if (budget.used < 0.8 && list.problem.chains > SEARCHED_CHAINS) {
+      const moves = movesWithin(list, reduced, choice.objective - bound)
+      improveByExchange(choice, { moves, rowPrices, enough: bound + gap * Math.abs(bound), budget })
     }
     const { objective } = choice
     if (best === undefined || objective < best.objective) {
@@ -135,7 +142,7 @@ function movesWithin(list: Candidates, reduced: Float64Array, gap: number): read
       const to = intAt(list.start, l + 1)
       for (let c = from; to - from > 1 && c < to; c++) if (at(reduced, c) <= limit) moves.push(c)
     }
-    if (moves.length <= PAIR_PATHS || limit < 1e-12 * gap) return moves.slice(0, PAIR_PATHS)
+    if (moves.length <= EXCHANGED_PATHS || limit < 1e-12 * gap) return moves.slice(0, EXCHANGED_PATHS)
   }
 }
 

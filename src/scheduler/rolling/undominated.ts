@@ -15,6 +15,7 @@ export class UndominatedPaths {
   readonly #toGo: Float64Array
   /** Of the chain in hand, a number for each option; options that move the deviations alike have the same. */
   readonly #kind: Int32Array
+  readonly #only: Int32Array
   readonly #labels: Labels
   /** Numbers of this step's moves by those of the step before and the option's kind; -1: none yet. */
   #moves = new Int32Array(64)
@@ -29,6 +30,7 @@ export class UndominatedPaths {
     this.#priced = new Float64Array(steps * widest)
     this.#toGo = new Float64Array(steps * widest)
     this.#kind = new Int32Array(widest)
+    this.#only = new Int32Array(steps)
     this.#labels = new Labels(this.#bindingRows(), dual.rows.slopePerBit)
   }
 
@@ -40,6 +42,8 @@ export class UndominatedPaths {
     const width = intAt(optionStart, l + 1) - first
     const gamma = at(switchCost, l)
     const limit = this.#price(l)
+    const only = this.#onlyPath(l, limit)
+    if (only !== undefined) return only
     const kinds = this.#findKinds(first, width)
     let last: readonly number[] = [labels.start(intAt(initial, l))]
     let movesBefore = 1
@@ -78,6 +82,29 @@ export class UndominatedPaths {
     }
     // The last options differ no more in what they allow, so paths of all of them compete.
     return labels.paths(labels.undominated([...last]), steps)
+  }
+
+  /** The path of a chain that has no other within the limit, until the next call. */
+  #onlyPath(l: number, limit: number): Int32Array | undefined {
+    const { steps, optionStart, initial, switchCost } = this.#dual.problem
+    const width = intAt(optionStart, l + 1) - intAt(optionStart, l)
+    const gamma = at(switchCost, l)
+    let option = intAt(initial, l)
+    let priced = 0
+    for (let t = 0; t < steps; t++) {
+      let next = -1
+      for (let m = 0; m < width; m++) {
+        const change = option >= 0 && option !== m ? gamma : 0
+        if (priced + change + at(this.#toGo, t * width + m) > limit) continue
+        if (next >= 0) return undefined
+        next = m
+      }
+      if (option >= 0 && option !== next) priced += gamma
+      priced += at(this.#priced, t * width + next)
+      this.#only[t] = next
+      option = next
+    }
+    return this.#only
   }
 
   /** Sets `#priced` and `#toGo` for a chain; how much a path may cost. */
