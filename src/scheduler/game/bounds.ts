@@ -1,5 +1,5 @@
 import { solveChoice } from './choice.ts'
-import type { ChoiceClass } from './choice-class.ts'
+import type { ChoiceClass, Class } from './choice-class.ts'
 import { frontierOf } from './frontier.ts'
 import { type Ladder, ladderOf, stepsWithin } from './ladder.ts'
 import type { CompiledGame, Options } from './model.ts'
@@ -19,11 +19,12 @@ export type Bounds = {
  *
  * What the leader counts of a follower's option is at least omega x own loss plus a constant; without weight on the
  * followers (omega = 0) that says nothing. Undefined then.
+ *
+ * @param own the leader's chains, by what it counts of them
  */
-export function boundsOf(compiled: CompiledGame, followerWeight: number): Bounds | undefined {
+export function boundsOf(compiled: CompiledGame, own: readonly Class[], followerWeight: number): Bounds | undefined {
   if (!(followerWeight > 0)) return undefined
   const { leader, followers, floors, budget } = compiled
-  const own = leader.map(({ weights, view }) => ({ weights, costs: view }))
   const parts = followers.map((chains, j) => partOf(chains, floors[j] ?? 0, followerWeight))
   const found = solveChoice([...own, ...parts.map(({ items }) => items)], budget)
   if (found === undefined) return undefined
@@ -55,10 +56,7 @@ type Part = {
 function partOf(chains: readonly Options[], floor: number, followerWeight: number): Part {
   const ladder = ladderOf(chains)
   const below = stepsWithin(ladder, floor)
-  const answer = solveChoice(
-    chains.map(({ weights, own }) => ({ weights, costs: own })),
-    floor,
-  )
+  const answer = solveChoice(ladder.classes, floor)
   const mostOwn = answer?.cost ?? Infinity
   // The frontier near the floor alone: its last point is the answer to the floor, ties and all.
   const price = ladder.rungs[below]?.ratio ?? 0

@@ -33,13 +33,13 @@ const BETTER = 0.75
 /** Indices share a double with weights when states are sorted. */
 const INDEX_RANGE = 2 ** 21
 
-/** Undefined when even the lightest items do not fit. */
+/** Undefined when even the lightest items do not fit. Classes may be prepared (`prepare`), where they serve more than once. */
 export function solveChoice(
-  given: readonly ChoiceClass[],
+  given: readonly (ChoiceClass | Class)[],
   capacity: number,
   options: ChoiceOptions = {},
 ): ChoiceResult | undefined {
-  const classes = given.map(prepare)
+  const classes = given.map((each) => ('hull' in each ? each : prepare(each)))
   const at = new Int32Array(classes.length)
   let weight = total(classes, (klass) => klass.weights[0] ?? 0)
   if (weight > capacity) return undefined
@@ -98,7 +98,8 @@ class Search {
     this.#classes = classes
     this.#capacity = capacity
     this.#multiplier = multiplier
-    this.#relaxed = Int32Array.from(classes, (klass) => this.#leastReduced(klass))
+    this.#relaxed = new Int32Array(classes.length)
+    for (const [k, klass] of classes.entries()) this.#relaxed[k] = this.#leastReduced(klass)
     this.#best = new Int32Array(classes.length)
     this.#bound = total(classes, (klass, k) => this.#reduced(klass, this.#relaxed[k] ?? 0)) - multiplier * capacity
   }
@@ -312,11 +313,11 @@ class Search {
 /** Columns of candidate states that grow as needed. */
 class Growing {
   length = 0
-  weights: Float64Array = new Float64Array(1024)
-  costs: Float64Array = new Float64Array(1024)
-  excess: Float64Array = new Float64Array(1024)
-  parents: Int32Array = new Int32Array(1024)
-  picks: Int32Array = new Int32Array(1024)
+  weights: Float64Array = new Float64Array(64)
+  costs: Float64Array = new Float64Array(64)
+  excess: Float64Array = new Float64Array(64)
+  parents: Int32Array = new Int32Array(64)
+  picks: Int32Array = new Int32Array(64)
 
   push(weight: number, cost: number, excess: number, parent: number, pick: number): void {
     if (this.length === this.weights.length) this.#grow()

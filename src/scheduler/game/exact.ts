@@ -1,5 +1,6 @@
 import { type Bounds, boundsOf } from './bounds.ts'
 import { solveChoice } from './choice.ts'
+import { prepare } from './choice-class.ts'
 import { answerTo, type Frontier, frontierOf, grantClass } from './frontier.ts'
 import {
   answerOf,
@@ -57,13 +58,14 @@ const CAP_MARGIN = 1.25
 export function solveExact(game: Game, options: ExactOptions = {}): ExactResult {
   const { tie = 'optimistic', memo, maxStates, bounded = true } = options
   const compiled = compileGame(game)
+  const leaders = compiled.leader.map(({ weights, view }) => prepare({ weights, costs: view }))
   // An answer of whole steps may be unkind to the leader where others tie with it: no bound for the pessimistic rule.
   const known = compiled.followers.map((chains, j) => {
     const old = memo?.tie === tie ? memo.followers[j] : undefined
     return old !== undefined && sameChains(chains, old.chains) ? old : undefined
   })
   const boundable = bounded && tie === 'optimistic' && known.includes(undefined)
-  const bounds = boundable ? boundsOf(compiled, game.followerWeight) : undefined
+  const bounds = boundable ? boundsOf(compiled, leaders, game.followerWeight) : undefined
   let reusedFrontiers = 0
   const followers = compiled.followers.map((chains, j) => {
     const old = known[j]
@@ -84,7 +86,6 @@ export function solveExact(game: Game, options: ExactOptions = {}): ExactResult 
   const grants = followers.map(({ frontier, whole }, j) =>
     whole ? grantClass(frontier, compiled.floors[j] ?? 0) : boundedClass(frontier, bounds, j),
   )
-  const leaders = compiled.leader.map(({ weights, view }) => ({ weights, costs: view }))
   const warm = warmChoice(memo, game, followers, grants)
   const found = solveChoice(
     [...leaders, ...grants.map(({ klass }) => klass)],

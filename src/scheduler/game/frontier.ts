@@ -13,9 +13,6 @@ export type Frontier = {
   choices(i: number): Choices
 }
 
-/** Where the states of one stage came from: state of the stage before, and option taken. */
-type Stage = { readonly chain: number; readonly parents: Int32Array; readonly picks: Uint8Array }
-
 export type FrontierOptions = {
   /** Points with more key than this are not looked at: no grant can reach them. */
   readonly capBits: number
@@ -51,32 +48,36 @@ export function frontierOf(chains: readonly Options[], { capBits, tie, within }:
     capBits,
     chains.reduce((sum, { weights }) => sum + Math.min(...weights), 0),
   )
-  let list: Columns = (base.weights[0] ?? 0) + rest <= most ? base : NO_STATES
-  const stages: Stage[] = []
-  const scratch = new Scratch()
+  const history = new History()
+  let [from, to] = [new States(), new States()]
+  let count = base.weight + rest <= most ? 1 : 0
+  from.ensure(1)
+  from.set(0, base)
   for (const core of open) {
     rest -= core.lightest
     restPriced -= core.cheapest
-    const merged = merge(list, core, {
-      mostBits: most - rest,
-      price,
-      mostPriced: limit + ROUNDING - restPriced,
-      sign,
-      scratch,
-    })
-    list = merged.list
-    stages.push(merged.stage)
+    const bounds = { mostBits: most - rest, price, mostPriced: limit + ROUNDING - restPriced, sign }
+    history.begin(count * core.options.length)
+    to.ensure(count * core.options.length)
+    count = merge({ from, count, to, history }, core, bounds)
+    history.end(count)
+    ;[from, to] = [to, from]
   }
   const choices = (i: number): Choices => {
     const all = [...taken]
     let now = i
-    for (const { chain, parents, picks } of stages.toReversed()) {
-      all[chain] = picks[now] ?? 0
-      now = parents[now] ?? 0
+    for (let s = open.length - 1; s >= 0; s--) {
+      all[open[s]?.chain ?? 0] = history.pick(s, now)
+      now = history.parent(s, now)
     }
     return all
   }
-  return { ...list, choices }
+  return {
+    weights: from.weights.slice(0, count),
+    own: from.own.slice(0, count),
+    view: from.view.slice(0, count),
+    choices,
+  }
 }
 
 /** A chain with the options that a point may have. */
@@ -101,18 +102,18 @@ function coresOf(
   chains: readonly Options[],
   price: number,
   limit: number,
-): { readonly open: readonly Core[]; readonly base: Columns; readonly taken: readonly number[] } {
+): { readonly open: readonly Core[]; readonly base: Sums; readonly taken: readonly number[] } {
   const cheapest = chains.map(({ weights, own }) => leastPriced(weights, own, price))
   const slack = limit - cheapest.reduce((sum, least) => sum + least, 0)
   const open: Core[] = []
-  const base = { weights: new Float64Array(1), own: new Float64Array(1), view: new Float64Array(1) }
+  const base = { weight: 0, own: 0, view: 0 }
   const taken = chains.map((options, chain) => {
     const core = coreOf(options, { chain, price, cheapest: cheapest[chain] ?? 0, slack })
     if (core.options.length > 1) open.push(core)
     else {
-      base.weights[0] = (base.weights[0] ?? 0) + (core.weights[0] ?? 0)
-      base.own[0] = (base.own[0] ?? 0) + (core.own[0] ?? 0)
-      base.view[0] = (base.view[0] ?? 0) + (core.view[0] ?? 0)
+      base.weight += core.weights[0] ?? 0
+      base.own += core.own[0] ?? 0
+      base.view += core.view[0] ?? 0
     }
     return core.options[0] ?? 0
   })
@@ -171,51 +172,80 @@ export function grantClass(
   return { klass: { weights: frontier.weights.subarray(first), costs: frontier.view.subarray(first) }, first }
 }
 
-type Columns = { readonly weights: Float64Array; readonly own: Float64Array; readonly view: Float64Array }
+type Sums = { readonly weight: number; readonly own: number; readonly view: number }
 
-const NO_STATES: Columns = { weights: new Float64Array(0), own: new Float64Array(0), view: new Float64Array(0) }
-
-/** Where merged lists are put together before they are cut to size; grows as needed. */
-class Scratch {
+/** States of a stage, by weight. */
+class States {
   weights = new Float64Array(0)
   own = new Float64Array(0)
   view = new Float64Array(0)
-  parents = new Int32Array(0)
-  picks = new Uint8Array(0)
 
+  /** Makes room; what was there is lost. */
   ensure(size: number): void {
     if (this.weights.length >= size) return
-    const room = 2 * size
-    this.weights = new Float64Array(room)
-    this.own = new Float64Array(room)
-    this.view = new Float64Array(room)
-    this.parents = new Int32Array(room)
-    this.picks = new Uint8Array(room)
+    this.weights = new Float64Array(2 * size)
+    this.own = new Float64Array(2 * size)
+    this.view = new Float64Array(2 * size)
+  }
+
+  set(i: number, { weight, own, view }: Sums): void {
+    this.weights[i] = weight
+    this.own[i] = own
+    this.view[i] = view
   }
 }
 
-/** Every state with every option, in one pass over as many sorted runs as there are options. */
+/** Where the states of all stages came from: state of the stage before, and option taken. */
+class History {
+  readonly #start: number[] = [0]
+  #size = 0
+  parents = new Int32Array(256)
+  picks = new Uint8Array(256)
+
+  /** Makes room for a stage, which `end` closes. */
+  begin(most: number): void {
+    const size = this.#size + most
+    if (size <= this.parents.length) return
+    const [parents, picks] = [new Int32Array(2 * size), new Uint8Array(2 * size)]
+    parents.set(this.parents)
+    picks.set(this.picks)
+    this.parents = parents
+    this.picks = picks
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  end(count: number): void {
+    this.#size += count
+    this.#start.push(this.#size)
+  }
+
+  parent(stage: number, i: number): number {
+    return this.parents[(this.#start[stage] ?? 0) + i] ?? 0
+  }
+
+  pick(stage: number, i: number): number {
+    return this.picks[(this.#start[stage] ?? 0) + i] ?? 0
+  }
+}
+
+/** Every state with every option, in one pass over as many sorted runs as there are options; how many states that makes. */
 function merge(
-  from: Columns,
+  stage: { readonly from: States; readonly count: number; readonly to: States; readonly history: History },
   core: Core,
-  bounds: {
-    readonly mostBits: number
-    readonly price: number
-    readonly mostPriced: number
-    readonly sign: number
-    readonly scratch: Scratch
-  },
-): { readonly list: Columns; readonly stage: Stage } {
-  const { mostBits, sign, scratch, price, mostPriced } = bounds
+  bounds: { readonly mostBits: number; readonly price: number; readonly mostPriced: number; readonly sign: number },
+): number {
+  const { count, to, history } = stage
+  const { mostBits, sign, price, mostPriced } = bounds
   const { options, weights: addW, own: addO, view: addV } = core
+  const { weights: fromW, own: fromO, view: fromV } = stage.from
+  const { parents, picks, size } = history
   const runs = options.length
-  const n = from.weights.length
-  scratch.ensure(n * runs)
-  const { weights, own, view, parents, picks } = scratch
-  const { weights: fromW, own: fromO, view: fromV } = from
-  const heads = new Int32Array(runs)
+  const heads = options.map(() => 0)
   /** Weight at the head of each run. */
-  const next = addW.map((weight) => (n > 0 ? (fromW[0] ?? 0) + weight : Infinity))
+  const next = addW.map((weight) => (count > 0 ? (fromW[0] ?? 0) + weight : Infinity))
   let kept = 0
   let lastOwn = Infinity
   for (;;) {
@@ -227,23 +257,19 @@ function merge(
       run = r
       weight = w
     }
-    if (weight > mostBits || weight === Infinity) break
+    if (weight > mostBits || weight === Infinity) return kept
     const parent = heads[run] ?? 0
     heads[run] = parent + 1
-    next[run] = parent + 1 < n ? (fromW[parent + 1] ?? 0) + (addW[run] ?? 0) : Infinity
+    next[run] = parent + 1 < count ? (fromW[parent + 1] ?? 0) + (addW[run] ?? 0) : Infinity
     const loss = (fromO[parent] ?? 0) + (addO[run] ?? 0)
     if (loss >= lastOwn || loss + price * weight > mostPriced) continue
     lastOwn = loss
-    weights[kept] = weight
-    own[kept] = loss
-    view[kept] = (fromV[parent] ?? 0) + (addV[run] ?? 0)
-    parents[kept] = parent
-    picks[kept] = options[run] ?? 0
+    to.weights[kept] = weight
+    to.own[kept] = loss
+    to.view[kept] = (fromV[parent] ?? 0) + (addV[run] ?? 0)
+    parents[size + kept] = parent
+    picks[size + kept] = options[run] ?? 0
     kept++
-  }
-  return {
-    list: { weights: weights.slice(0, kept), own: own.slice(0, kept), view: view.slice(0, kept) },
-    stage: { chain: core.chain, parents: parents.slice(0, kept), picks: picks.slice(0, kept) },
   }
 
   /** Of two heads of equal weight: less own loss first, then the leader's view as the tie rule says. */

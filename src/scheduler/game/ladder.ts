@@ -1,4 +1,4 @@
-import { prepare } from './choice-class.ts'
+import { type Class, prepare } from './choice-class.ts'
 import type { Choices, Options } from './model.ts'
 
 /** One step of a follower's relaxed answer: chain `chain` goes from option `from` to option `to`. */
@@ -19,6 +19,8 @@ type Rung = {
  */
 export type Ladder = {
   readonly rungs: readonly Rung[]
+  /** The chains' options by key and own loss. */
+  readonly classes: readonly Class[]
   /** Key, own loss and leader's view after k steps, k = 0..rungs. */
   readonly weights: Float64Array
   readonly own: Float64Array
@@ -32,9 +34,12 @@ export type Ladder = {
 
 export function ladderOf(chains: readonly Options[]): Ladder {
   const rungs: Rung[] = []
+  const classes: Class[] = []
   const base: number[] = []
   for (const [chain, options] of chains.entries()) {
-    const { items, weights, costs, hull } = prepare({ weights: options.weights, costs: options.own })
+    const prepared = prepare({ weights: options.weights, costs: options.own })
+    const { items, weights, costs, hull } = prepared
+    classes.push(prepared)
     base.push(items[hull[0] ?? 0] ?? 0)
     for (let h = 1; h < hull.length; h++) {
       const [a, b] = [hull[h - 1] ?? 0, hull[h] ?? 0]
@@ -67,7 +72,7 @@ export function ladderOf(chains: readonly Options[]): Ladder {
     return taken
   }
   const pairCount = chains.reduce((sum, options) => sum + options.weights.length, 1)
-  return { rungs, weights, own, view, base, choices, pairCount }
+  return { rungs, classes, weights, own, view, base, choices, pairCount }
 }
 
 /** Between which steps an option of a chain is the chosen one, for each that ever is: after `enter`, up to `leave`. */

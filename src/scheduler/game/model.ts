@@ -134,13 +134,16 @@ export function compileChains(
 ): readonly Options[] {
   return agent.chains.map(({ id, options }) => {
     if (options.length === 0) throw new GameError(`chain ${id} of ${agent.id} has no option`)
-    const compiled = {
-      weights: Float64Array.from(options, (option) => weightBits(option, riskPriceBits)),
-      own: Float64Array.from(options, ({ ownLoss }) => Math.round(ownLoss * LOSS_STEPS)),
-      view: Float64Array.from(options, (option) => Math.round(view(option) * LOSS_STEPS)),
-    }
-    if (!compiled.weights.every((weight) => weight >= 0 && weight < 2 ** 31)) {
-      throw new GameError(`chain ${id} of ${agent.id}: key of an option is out of range`)
+    const count = options.length
+    const compiled = { weights: new Float64Array(count), own: new Float64Array(count), view: new Float64Array(count) }
+    for (const [i, option] of options.entries()) {
+      const weight = weightBits(option, riskPriceBits)
+      if (!(weight >= 0 && weight < 2 ** 31)) {
+        throw new GameError(`chain ${id} of ${agent.id}: key of an option is out of range`)
+      }
+      compiled.weights[i] = weight
+      compiled.own[i] = Math.round(option.ownLoss * LOSS_STEPS)
+      compiled.view[i] = Math.round(view(option) * LOSS_STEPS)
     }
     return compiled
   })
