@@ -55,16 +55,18 @@ type Part = {
 
 function partOf(chains: readonly Options[], floor: number, followerWeight: number): Part {
   const ladder = ladderOf(chains)
-  const below = stepsWithin(ladder, floor)
-  const answer = solveChoice(ladder.classes, floor)
-  const mostOwn = answer?.cost ?? Infinity
-  // The frontier near the floor alone: its last point is the answer to the floor, ties and all.
+  // The lightest options answer a floor that is below their key.
+  const grant = Math.max(floor, ladder.weights[0] ?? 0)
+  const below = stepsWithin(ladder, grant)
   const price = ladder.rungs[below]?.ratio ?? 0
+  const greedy = filledLoss(chains, ladder, grant)
+  // The frontier near the floor alone: its last point is the answer to the floor, ties and all.
   const near = frontierOf(chains, {
-    capBits: floor,
+    capBits: grant,
     tie: 'optimistic',
-    within: { price, limit: mostOwn + price * floor },
+    within: { price, limit: greedy + price * grant },
   })
+  const mostOwn = near.own.at(-1) ?? Infinity
   const items = {
     weights: Float64Array.of(...near.weights.subarray(-1), ...ladder.weights.subarray(below + 1)),
     costs: Float64Array.of(...near.view.subarray(-1), ...ladder.view.subarray(below + 1)),
@@ -74,6 +76,29 @@ function partOf(chains: readonly Options[], floor: number, followerWeight: numbe
     constant += Math.min(...view.map((seen, i) => seen - followerWeight * (own[i] ?? 0)))
   }
   return { chains, ladder, items, mostOwn, constant }
+}
+
+/** Own loss after the whole steps that a grant allows, and then, as long as there is any, the change of a chain that saves most and still fits. */
+function filledLoss(chains: readonly Options[], ladder: Ladder, grant: number): number {
+  const below = stepsWithin(ladder, grant)
+  const taken = [...ladder.choices(below)]
+  let left = grant - (ladder.weights[below] ?? 0)
+  let loss = ladder.own[below] ?? 0
+  for (;;) {
+    let [saved, used, chain, option] = [0, 0, -1, 0]
+    for (const [k, { weights, own }] of chains.entries()) {
+      const now = taken[k] ?? 0
+      for (let i = 0; i < weights.length; i++) {
+        const less = (own[now] ?? 0) - (own[i] ?? 0)
+        const more = (weights[i] ?? 0) - (weights[now] ?? 0)
+        if (less > saved && more <= left) [saved, used, chain, option] = [less, more, k, i]
+      }
+    }
+    if (chain < 0) return loss
+    taken[chain] = option
+    loss -= saved
+    left -= used
+  }
 }
 
 /** Least view + multiplier x key over all answers of a follower that its floor allows: the better of two bounds. */

@@ -108,14 +108,24 @@ function coresOf(
   const open: Core[] = []
   const base = { weight: 0, own: 0, view: 0 }
   const taken = chains.map((options, chain) => {
-    const core = coreOf(options, { chain, price, cheapest: cheapest[chain] ?? 0, slack })
-    if (core.options.length > 1) open.push(core)
-    else {
-      base.weight += core.weights[0] ?? 0
-      base.own += core.own[0] ?? 0
-      base.view += core.view[0] ?? 0
+    const least = cheapest[chain] ?? 0
+    const isIn = (i: number): boolean => {
+      const excess = (options.own[i] ?? 0) + price * (options.weights[i] ?? 0) - least
+      return excess <= 0 || excess <= slack
     }
-    return core.options[0] ?? 0
+    let [only, count] = [0, 0]
+    for (let i = 0; i < options.weights.length; i++) {
+      if (!isIn(i)) continue
+      only = i
+      count++
+    }
+    if (count > 1) open.push(coreOf(options, { chain, price, cheapest: least, isIn }))
+    else {
+      base.weight += options.weights[only] ?? 0
+      base.own += options.own[only] ?? 0
+      base.view += options.view[only] ?? 0
+    }
+    return only
   })
   if (limit < Infinity) open.sort((a, b) => b.step - a.step)
   return { open, base, taken }
@@ -123,27 +133,25 @@ function coresOf(
 
 function coreOf(
   all: Options,
-  given: { readonly chain: number; readonly price: number; readonly cheapest: number; readonly slack: number },
+  given: {
+    readonly chain: number
+    readonly price: number
+    readonly cheapest: number
+    readonly isIn: (option: number) => boolean
+  },
 ): Core {
-  const { chain, price, cheapest, slack } = given
-  const options: number[] = []
-  const [weights, own, view]: [number[], number[], number[]] = [[], [], []]
-  let lightest = Infinity
+  const { chain, price, cheapest, isIn } = given
+  const options = [...all.weights.keys()].filter(isIn)
+  const weights = options.map((i) => all.weights[i] ?? 0)
+  const own = options.map((i) => all.own[i] ?? 0)
+  const view = options.map((i) => all.view[i] ?? 0)
   let [least, step] = [Infinity, Infinity]
-  for (let i = 0; i < all.weights.length; i++) {
-    const weight = all.weights[i] ?? 0
-    const loss = all.own[i] ?? 0
-    const excess = loss + price * weight - cheapest
-    if (excess > 0 && excess > slack) continue
+  for (const [k, loss] of own.entries()) {
+    const excess = loss + price * (weights[k] ?? 0) - cheapest
     step = Math.min(step, Math.max(least, excess))
     least = Math.min(least, excess)
-    options.push(i)
-    weights.push(weight)
-    own.push(loss)
-    view.push(all.view[i] ?? 0)
-    lightest = Math.min(lightest, weight)
   }
-  return { chain, options, weights, own, view, lightest, cheapest, step }
+  return { chain, options, weights, own, view, lightest: Math.min(...weights), cheapest, step }
 }
 
 function leastPriced(weights: Float64Array, own: Float64Array, price: number): number {
@@ -183,9 +191,10 @@ class States {
   /** Makes room; what was there is lost. */
   ensure(size: number): void {
     if (this.weights.length >= size) return
-    this.weights = new Float64Array(2 * size)
-    this.own = new Float64Array(2 * size)
-    this.view = new Float64Array(2 * size)
+    const room = Math.max(64, 2 * size)
+    this.weights = new Float64Array(room)
+    this.own = new Float64Array(room)
+    this.view = new Float64Array(room)
   }
 
   set(i: number, { weight, own, view }: Sums): void {
