@@ -207,6 +207,7 @@ async function ratioToHighs(
   const ratios: number[] = []
   const highsMs: number[] = []
   let atLimit = 0
+  let falseClaims = 0
   for (let seed = 1; seed <= count; seed++) {
     const first = instance(seed, goal)
     const rows = tangentRows(first.problem, guessedSpread(first.problem))
@@ -223,13 +224,16 @@ async function ratioToHighs(
     const oracle = highs(problem, nextRows, { gap: goal.gap, limitS, exact: false })
     const ms = clock() - highsStartMs
     if (oracle.objective - oracle.bound > goal.gap * oracle.objective) atLimit++
+    // Tangents lie below the squares, so both bounds are bounds of the problem itself.
+    const isFalse = own.bound > oracle.objective * (1 + 1e-6) || oracle.bound > own.objective * (1 + 1e-6)
+    if (isFalse) falseClaims++
     highsMs.push(ms)
     ratios.push(ms / ownMs)
   }
   const reached = median(ratios) >= 50
   console.log(
     `\n${goal.name} to ${goal.gap}, warm, one program of HiGHS with nine tangents a frequency: HiGHS median ${median(highsMs).toFixed(0)} ms` +
-      ` (${atLimit} of ${ratios.length} stopped at ${limitS} s or short of the gap), ratio median ${median(ratios).toFixed(0)}, least ${Math.min(...ratios).toFixed(0)}; goal >= 50 ${reached ? 'reached' : 'MISSED'}`,
+      ` (${atLimit} of ${ratios.length} stopped at ${limitS} s or short of the gap), ratio median ${median(ratios).toFixed(0)}, least ${Math.min(...ratios).toFixed(0)}; goal >= 50 ${reached ? 'reached' : 'MISSED'}; false claims ${falseClaims}`,
   )
-  return reached ? 0 : 1
+  return reached && falseClaims === 0 ? 0 : 1
 }

@@ -246,10 +246,11 @@ function merge(
   core: Core,
   bounds: { readonly mostBits: number; readonly price: number; readonly mostPriced: number; readonly sign: number },
 ): number {
-  const { count, to, history } = stage
+  const { count, history } = stage
   const { mostBits, sign, price, mostPriced } = bounds
   const { options, weights: addW, own: addO, view: addV } = core
   const { weights: fromW, own: fromO, view: fromV } = stage.from
+  const { weights: toW, own: toO, view: toV } = stage.to
   const { parents, picks, size } = history
   const runs = options.length
   const heads = options.map(() => 0)
@@ -273,9 +274,9 @@ function merge(
     const loss = (fromO[parent] ?? 0) + (addO[run] ?? 0)
     if (loss >= lastOwn || loss + price * weight > mostPriced) continue
     lastOwn = loss
-    to.weights[kept] = weight
-    to.own[kept] = loss
-    to.view[kept] = (fromV[parent] ?? 0) + (addV[run] ?? 0)
+    toW[kept] = weight
+    toO[kept] = loss
+    toV[kept] = (fromV[parent] ?? 0) + (addV[run] ?? 0)
     parents[size + kept] = parent
     picks[size + kept] = options[run] ?? 0
     kept++

@@ -33,6 +33,8 @@ export type Closed = {
 /** Paths in all lists together, and of one chain, at most. */
 const MOST_PATHS = 6_000
 const MOST_OF_CHAIN = 1_000
+/** Cells times paths of the first pass' knapsacks, which do for most, and of the later ones'. */
+const FIRST_KNAPSACK_WORK = 60_000
 const KNAPSACK_WORK = 600_000
 const FINEST_GRID = 20_000
 const ROUNDS = 6
@@ -85,7 +87,7 @@ class Round {
     let packs: readonly Knapsack[] = []
     for (let pass = 0; pass < 4 && budget.used < 0.9; pass++) {
       const before = pathsOf(open)
-      packs = this.#knapsacks(list, open)
+      packs = this.#knapsacks(list, open, pass === 0 ? FIRST_KNAPSACK_WORK : KNAPSACK_WORK)
       for (const pack of packs) this.#tryTrace(choice, open, pack)
       const bounds = listBound(dual, point, list, open)
       const through = bounds.value.map((value) => bounds.constant + value)
@@ -98,14 +100,14 @@ class Round {
       outside = Math.min(outside, filtered.dropped)
       open = filtered.open
       if (isEmpty(open)) return this.#closed(Math.min(outside, this.#best), 0, 0)
-      if (pathsOf(open) > 0.8 * before) break
+      if (pass > 0 && pathsOf(open) > 0.8 * before) break
     }
     const ordered = ordering(open, packs[0])
     const proof = prove({
       choice,
       open: ordered,
       bounds: [listBound(dual, point, list, ordered)],
-      knapsacks: this.#knapsacks(list, ordered),
+      knapsacks: this.#knapsacks(list, ordered, KNAPSACK_WORK),
       best: this.#best,
       tolerance: this.#tolerance,
       budget,
@@ -173,9 +175,9 @@ class Round {
   }
 
   /** The rows that count, whole: all as one weighted sum, and each of the two dearest alone. */
-  #knapsacks(list: Candidates, open: OpenLists): readonly Knapsack[] {
+  #knapsacks(list: Candidates, open: OpenLists, work: number): readonly Knapsack[] {
     const { dual, point, budget } = this.#input
-    const cells = Math.max(100, Math.min(FINEST_GRID, Math.floor(KNAPSACK_WORK / Math.max(1, pathsOf(open)))))
+    const cells = Math.max(100, Math.min(FINEST_GRID, Math.floor(work / Math.max(1, pathsOf(open)))))
     const worth = Array.from({ length: list.rows }, (_, t) => ({
       t,
       cost: Math.max(0, dual.rowPrice(point, t)) * at(dual.rows.capacityBits, t),
