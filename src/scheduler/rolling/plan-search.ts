@@ -78,7 +78,8 @@ function improved(given: {
   const { list, picks, search } = given
   const { dual, point, bound, budget, gap } = search
   const choice = new Choice(list, dual.rows.capacityBits)
-  const reduced = reducedCosts(dual, point, list)
+  const enough = bound + gap * Math.abs(bound)
+  const reduced = dual.problem.chains > SEARCHED_CHAINS ? reducedCosts(dual, point, list) : undefined
   const rowPrices = Float64Array.from({ length: list.rows }, (_, t) => dual.rowPrice(point, t))
   const starts = picks
     .map((pick) => {
@@ -89,15 +90,20 @@ function improved(given: {
     // What fits, the cheapest first; then what is least over; each once.
     .sort((a, b) => a.excess - b.excess || a.objective - b.objective)
     .filter(({ pick }, i, all) => all[i - 1]?.pick.every((c, l) => c === pick[l]) !== true)
-  const tried = [...starts.slice(0, STARTS), ...starts.filter(({ excess }) => excess > 0).slice(0, STARTS)]
+  const over = starts.filter(({ excess }) => excess > 0).slice(0, STARTS)
+  const tried = starts.filter((start, i) => i < STARTS || over.includes(start))
   let best: FoundPlan | undefined
   for (const { pick } of tried) {
     choice.set(pick)
     if (!repair(choice, budget)) continue
     improveSingly(choice, budget)
-    if (budget.used < 0.8 && list.problem.chains > SEARCHED_CHAINS) {
-      const moves = movesWithin(list, reduced, choice.objective - bound)
-      improveByExchange(choice, { moves, rowPrices, enough: bound + gap * Math.abs(bound), budget })
+    if (budget.used < 0.8 && reduced !== undefined && choice.objective > enough) {
+      improveByExchange(choice, {
+        moves: movesWithin(list, reduced, choice.objective - bound),
+        rowPrices,
+        enough,
+        budget,
+      })
     }
     const { objective } = choice
     if (best === undefined || objective < best.objective) {
@@ -142,7 +148,7 @@ function movesWithin(list: Candidates, reduced: Float64Array, gap: number): read
       const to = intAt(list.start, l + 1)
       for (let c = from; to - from > 1 && c < to; c++) if (at(reduced, c) <= limit) moves.push(c)
     }
-    if (moves.length <= EXCHANGED_PATHS || limit < 1e-12 * gap) return moves.slice(0, EXCHANGED_PATHS)
+    if (moves.length <= EXCHANGED_PATHS || !(limit > 1e-12 * gap)) return moves.slice(0, EXCHANGED_PATHS)
   }
 }
 
