@@ -18,6 +18,9 @@ const MOST_TRIED = 50
 /** Changes that are tried as the third one of an exchange. */
 const MOST_LEADS = 150
 
+/** Changes that are known as the best partners. */
+const PARTNERS = 12
+
 type Exchange = { readonly paths: readonly number[]; readonly gain: number }
 
 /** Takes exchanges that fit and pay, of two chains as long as there are any, then of three; until there is none. */
@@ -46,19 +49,21 @@ function takeFirst(choice: Choice, exchanges: readonly Exchange[]): boolean {
 }
 
 /**
- * Single changes in the order of the key they take, at the rows' prices. With them, the best partner of a change is looked up among all:
- * the one that saves most of those that take no more than the rows have left as a whole.
+ * Single changes in the order of the key they take, at the rows' prices. With them, a partner of a change is looked up among all: of those
+ * that take no more than the rows have left as a whole the ones that save most are known; the first of these that fits each row is taken.
  */
 class Changes {
   readonly #path: Int32Array
   readonly #chain: Int32Array
-  /** What a change takes of the rows, and what it costs. */
+  /** What a change takes of the rows, at their prices and of each priced row, and what it costs. */
   readonly #worth: Float64Array
+  readonly #taken: Float64Array
   readonly #gain: Float64Array
-  /** Of the first so many changes the best one, and the best of another chain. */
+  /** Of the first so many changes the best ones, each of another chain, the best first; -1: no more. */
   readonly #best: Int32Array
-  readonly #second: Int32Array
+  /** What the rows have left: at their prices, and of each priced row. */
   readonly #room: number
+  readonly #left: Float64Array
   readonly #least: number
 
   constructor(choice: Choice, moves: readonly number[], rowPrices: Float64Array) {
@@ -67,24 +72,40 @@ class Changes {
       .filter((c) => choice.picked[intAt(list.chain, c)] !== c)
       .map((c) => ({ c, worth: choice.useWorth(c, rowPrices) }))
       .sort((a, b) => a.worth - b.worth)
+    const count = ordered.length
     this.#path = Int32Array.from(ordered, ({ c }) => c)
     this.#chain = this.#path.map((c) => intAt(list.chain, c))
     this.#worth = Float64Array.from(ordered, ({ worth }) => worth)
     this.#gain = Float64Array.from(ordered, ({ c }) => choice.gain(c))
-    this.#best = new Int32Array(ordered.length)
-    this.#second = new Int32Array(ordered.length)
     this.#room = choice.slackWorth(rowPrices)
     this.#least = 1e-12 * Math.abs(choice.objective)
-    let [best, second] = [-1, -1]
-    for (let i = 0; i < ordered.length; i++) {
-      const isLikeBest = best >= 0 && this.#chain[i] === this.#chain[best]
-      if (best < 0 || at(this.#gain, i) < at(this.#gain, best)) {
-        if (!isLikeBest) second = best
-        best = i
-      } else if (!isLikeBest && (second < 0 || at(this.#gain, i) < at(this.#gain, second))) second = i
-      this.#best[i] = best
-      this.#second[i] = second
+    const priced = [...rowPrices.keys()].filter((t) => at(rowPrices, t) > 0)
+    this.#left = Float64Array.from(priced, (t) => at(choice.capacity, t) - at(choice.use, t))
+    this.#taken = new Float64Array(count * priced.length)
+    for (let i = 0; i < count; i++) {
+      const c = intAt(this.#path, i)
+      const old = intAt(choice.picked, intAt(this.#chain, i))
+      for (const [r, t] of priced.entries()) {
+        this.#taken[i * priced.length + r] = at(list.use, c * list.rows + t) - at(list.use, old * list.rows + t)
+      }
     }
+    this.#best = this.#bestOfFirst(count)
+  }
+
+  #bestOfFirst(count: number): Int32Array {
+    const best = new Int32Array(count * PARTNERS)
+    const top: number[] = []
+    for (let i = 0; i < count; i++) {
+      const like = top.findIndex((k) => this.#chain[k] === this.#chain[i])
+      if (like < 0 || at(this.#gain, i) < at(this.#gain, top[like] ?? 0)) {
+        if (like >= 0) top.splice(like, 1)
+        const place = top.findIndex((k) => at(this.#gain, i) < at(this.#gain, k))
+        top.splice(place < 0 ? top.length : place, 0, i)
+        if (top.length > PARTNERS) top.pop()
+      }
+      for (let k = 0; k < PARTNERS; k++) best[i * PARTNERS + k] = top[k] ?? -1
+    }
+    return best
   }
 
   /** For each change the exchange with its best partner, as far as it saves cost; the best ones first. */
@@ -94,42 +115,43 @@ class Changes {
     let last = count - 1
     for (let i = 0; i < count; i++) {
       last = this.#lastWithin(last, this.#room - at(this.#worth, i))
-      const k = this.#partner(i, last, -1)
-      if (k < 0) continue
-      const gain = at(this.#gain, i) + at(this.#gain, k)
-      if (gain < -this.#least) found.push({ paths: [intAt(this.#path, i), intAt(this.#path, k)], gain })
+      if (last < 0) break
+      const k = this.#partner(i, { last, lead: -1, below: -this.#least - at(this.#gain, i) })
+      if (k >= 0) found.push(this.#exchange([i, k]))
     }
     return found.sort((a, b) => a.gain - b.gain).slice(0, MOST_TRIED)
   }
 
-  /** The best exchange of three with each of the changes that are worth most for what they take; the best ones first. */
+  /** The best exchange of three with each of the changes that cost least for what they take; the best ones first. */
   ofThree(): readonly Exchange[] {
     const found: Exchange[] = []
     const count = this.#path.length
     const leads = Array.from({ length: count }, (_, i) => ({ i, reduced: at(this.#gain, i) + at(this.#worth, i) }))
     leads.sort((a, b) => a.reduced - b.reduced)
     for (const { i: lead } of leads.slice(0, MOST_LEADS)) {
-      const chain = intAt(this.#chain, lead)
       const room = this.#room - at(this.#worth, lead)
-      let least = -this.#least - at(this.#gain, lead)
+      let below = -this.#least - at(this.#gain, lead)
       let pair: readonly [number, number] | undefined
       let last = count - 1
       for (let i = 0; i < count; i++) {
         last = this.#lastWithin(last, room - at(this.#worth, i))
         if (last < 0) break
-        if (this.#chain[i] === chain) continue
-        const k = this.#partner(i, last, chain)
+        if (this.#chain[i] === this.#chain[lead]) continue
+        const k = this.#partner(i, { last, lead, below: below - at(this.#gain, i) })
         if (k < 0) continue
-        const gain = at(this.#gain, i) + at(this.#gain, k)
-        if (gain >= least) continue
-        least = gain
+        below = at(this.#gain, i) + at(this.#gain, k)
         pair = [i, k]
       }
-      if (pair === undefined) continue
-      const paths = [lead, ...pair].map((i) => intAt(this.#path, i))
-      found.push({ paths, gain: least + at(this.#gain, lead) })
+      if (pair !== undefined) found.push(this.#exchange([lead, ...pair]))
     }
     return found.sort((a, b) => a.gain - b.gain)
+  }
+
+  #exchange(changes: readonly number[]): Exchange {
+    return {
+      paths: changes.map((i) => intAt(this.#path, i)),
+      gain: changes.reduce((sum, i) => sum + at(this.#gain, i), 0),
+    }
   }
 
   /** The last change, from `last` down, that takes no more than the room. */
@@ -139,16 +161,26 @@ class Changes {
     return i
   }
 
-  /** Best of the changes up to `last` that is of another chain than change i and than `chain`; -1: none is known. */
-  #partner(i: number, last: number, chain: number): number {
-    if (last < 0) return -1
-    const best = intAt(this.#best, last)
-    if (this.#isOther(best, i, chain)) return best
-    const second = intAt(this.#second, last)
-    return this.#isOther(second, i, chain) ? second : -1
+  /** The best of the changes up to `last` that costs less than `below` and fits together with change i and the lead, if there is one; -1: none is known. */
+  #partner(
+    i: number,
+    { last, lead, below }: { readonly last: number; readonly lead: number; readonly below: number },
+  ): number {
+    for (let p = last * PARTNERS; p < (last + 1) * PARTNERS; p++) {
+      const k = intAt(this.#best, p)
+      if (k < 0 || !(at(this.#gain, k) < below)) return -1
+      const chain = this.#chain[k]
+      if (chain !== this.#chain[i] && (lead < 0 || chain !== this.#chain[lead]) && this.#fits(i, k, lead)) return k
+    }
+    return -1
   }
 
-  #isOther(k: number, i: number, chain: number): boolean {
-    return k >= 0 && this.#chain[k] !== this.#chain[i] && this.#chain[k] !== chain
+  #fits(i: number, k: number, lead: number): boolean {
+    const rows = this.#left.length
+    for (let r = 0; r < rows; r++) {
+      const taken = at(this.#taken, i * rows + r) + at(this.#taken, k * rows + r)
+      if (taken + (lead < 0 ? 0 : at(this.#taken, lead * rows + r)) > at(this.#left, r)) return false
+    }
+    return true
   }
 }
