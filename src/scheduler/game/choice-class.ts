@@ -17,6 +17,7 @@ export type Step = { readonly klass: number; readonly weight: number; readonly g
 /** Drops dominated items of a class and finds its hull. */
 export function prepare({ weights, costs }: ChoiceClass): Class {
   const n = weights.length
+  if (isFront(weights, costs)) return { items: indices(n), weights, costs, hull: hullOf(weights, costs) }
   const order = risingOrder(weights, costs)
   const items = new Int32Array(n)
   const w = new Float64Array(n)
@@ -40,15 +41,35 @@ export function prepare({ weights, costs }: ChoiceClass): Class {
   return { ...pareto, hull: hullOf(pareto.weights, pareto.costs) }
 }
 
+/** Whether weights rise and costs fall throughout: no item is dominated. */
+function isFront(weights: Float64Array, costs: Float64Array): boolean {
+  for (let i = 1; i < weights.length; i++) {
+    if (!((weights[i - 1] ?? 0) < (weights[i] ?? 0) && (costs[i - 1] ?? 0) > (costs[i] ?? 0))) return false
+  }
+  return true
+}
+
+const SMALL = 8
+const SMALL_INDICES: readonly Int32Array[] = Array.from({ length: SMALL }, (_, n) => Int32Array.of(...Array(n).keys()))
+
+/** 0 to n - 1, to be read only: chains have few options and there are many chains. */
+function indices(n: number): Int32Array {
+  const known = SMALL_INDICES[n]
+  if (known !== undefined) return known
+  const all = new Int32Array(n)
+  for (let i = 0; i < n; i++) all[i] = i
+  return all
+}
+
 /** Items by weight, equal ones by cost; undefined where they stand like that already. */
 function risingOrder(weights: Float64Array, costs: Float64Array): Int32Array | undefined {
   const n = weights.length
   let isRising = true
   for (let i = 1; i < n && isRising; i++) isRising = (weights[i - 1] ?? 0) < (weights[i] ?? 0)
   if (isRising) return undefined
-  const order = new Int32Array(n)
-  for (let i = 0; i < n; i++) order[i] = i
-  return order.sort((a, b) => (weights[a] ?? 0) - (weights[b] ?? 0) || (costs[a] ?? 0) - (costs[b] ?? 0) || a - b)
+  return indices(n)
+    .slice()
+    .sort((a, b) => (weights[a] ?? 0) - (weights[b] ?? 0) || (costs[a] ?? 0) - (costs[b] ?? 0) || a - b)
 }
 
 /** Positions of the lower convex hull of points with rising x and falling y. */
