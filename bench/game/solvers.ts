@@ -143,7 +143,7 @@ function rowOf(size: string, name: string, { cpuMs, loss, ofGain, remarks, games
     size,
     name,
     String(games),
-    quantileOf(cpuMs, 0.5).toFixed(1),
+    quantileOf(cpuMs, 0.5).toFixed(2),
     quantileOf(cpuMs, 0.95).toFixed(1),
     percent(loss, 0.5),
     percent(loss, 1),
