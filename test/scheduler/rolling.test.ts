@@ -182,24 +182,27 @@ t.test('with voltages, too, value and bound agree with HiGHS', async (t) => {
   t.ok(proven >= 8, `both prove ${proven}`)
 })
 
-t.test('with many chains, too, the plan keeps the rows and is proven, and no bound is above another plan', async (t) => {
-  const wrong: unknown[] = []
-  for (let seed = 1; seed <= 6; seed++) {
-    const plain = instance(seed, { chains: 150, steps: 5, paths: seed === 3 ? 2 : 1 }).problem
-    // Rows that all bind, where the key comes in bit by bit, and one at the end.
-    const problem = scarce(plain, seed % 2 === 0 ? 0.6 : 0.8)
-    const rows = rowsOf(problem)
-    const rough = solved(problem, rows, { ...PLENTY, gap: 1e-3 })
-    const fine = solved(problem, rows, { ...PLENTY, gap: 1e-5 })
-    for (const answer of [rough, fine]) {
-      const judged = judge(problem, answer.plan)
-      const holds = leastSlack(rows, judged) >= -1e-6 && near(judged.objective, answer.objective)
-      if (!holds || !answer.proven) wrong.push({ seed, answer })
+t.test(
+  'with many chains, too, the plan keeps the rows and is proven, and no bound is above another plan',
+  async (t) => {
+    const wrong: unknown[] = []
+    for (let seed = 1; seed <= 6; seed++) {
+      const plain = instance(seed, { chains: 150, steps: 5, paths: seed === 3 ? 2 : 1 }).problem
+      // Rows that all bind, where the key comes in bit by bit, and one at the end.
+      const problem = scarce(plain, seed % 2 === 0 ? 0.6 : 0.8)
+      const rows = rowsOf(problem)
+      const rough = solved(problem, rows, { ...PLENTY, gap: 1e-3 })
+      const fine = solved(problem, rows, { ...PLENTY, gap: 1e-5 })
+      for (const answer of [rough, fine]) {
+        const judged = judge(problem, answer.plan)
+        const holds = leastSlack(rows, judged) >= -1e-6 && near(judged.objective, answer.objective)
+        if (!holds || !answer.proven) wrong.push({ seed, answer })
+      }
+      if (fine.bound > rough.objective || rough.bound > fine.objective) wrong.push({ seed, rough, fine })
     }
-    if (fine.bound > rough.objective || rough.bound > fine.objective) wrong.push({ seed, rough, fine })
-  }
-  t.same(wrong, [])
-})
+    t.same(wrong, [])
+  },
+)
 
 t.test('a warm start from the last tick changes the way, not the answer', async (t) => {
   const wrong: unknown[] = []
