@@ -190,9 +190,12 @@ async function isWithin(page: Page, width: number): Promise<boolean> {
   return Number(await page.evaluate('document.documentElement.scrollWidth')) <= width
 }
 
+/** Some ticks. */
+const AFTER_MS = 1500
+
 type Compared = { readonly page: string; readonly api: readonly string[] }
 
-/** What two tiles show, and what the API gave in the ticks just before and after. */
+/** What two tiles show, and what the API gave in the ticks just before and after: either may hear of a tick first. */
 async function compared(page: Page): Promise<{ readonly stock: Compared; readonly frequency: Compared }> {
   const stock: string[] = []
   const frequency: string[] = []
@@ -203,6 +206,8 @@ async function compared(page: Page): Promise<{ readonly stock: Compared; readonl
   }
   for (let round = 0; round < 8; round++) await ask()
   const [stockShown = '', frequencyShown = ''] = await page.locator('.tile-value').allTextContents()
-  for (let round = 0; round < 8; round++) await ask()
+  const deadlineMs = performance.now() + AFTER_MS
+  while (!(stock.includes(stockShown) && frequency.includes(frequencyShown)) && performance.now() < deadlineMs)
+    await ask()
   return { stock: { page: stockShown, api: stock }, frequency: { page: frequencyShown, api: frequency } }
 }
